@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+# make            build build/redial
+# make demo       see it work                  (root; installs what is missing)
+# make test       every test                   (root; installs what is missing)
+# make asan-test  every test under ASan and UBSan
+# make lint       format, layering, banned calls, both compilers' warnings
+# make help       the rest
+
+VERSION := $(shell sed -n 's/^#define REDIAL_VERSION "\(.*\)"/\1/p' user/version.h)
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC = gcc
+CLANG ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool /sbin/bpftool) bpftool)
+# Debian's Python, which has Debian's pytest.
+PYTHON ?= /usr/bin/python3
+B ?= build
+V ?= 0
+
+ifeq ($(V),0)
+Q := @
+say = @printf '  %-7s %s\n' $(1) $(2)
+else
+Q :=
+say = @:
+endif
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings -Werror
+CFLAGS ?= -O2 -g
+CPPFLAGS += -D_GNU_SOURCE -Iinclude -I$(B) -Iuser
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
+LIBS := -lbpf -lelf -lz -lcjson -lfyaml -levent_core
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinclude \
+	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
+
+# The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
+CORE := alloc clusterip ip model plan resolve util
+EDGE := agent datapath decode log maps options source_dir system table yaml \
+	cmd_check cmd_cleanup cmd_run cmd_show cmd_version
+objects = $(patsubst %,$(B)/user/%.o,$(1))
+
+UNIT_TESTS := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
+DATAPATH_TESTS := $(patsubst tests/datapath/test_%.c,%,$(wildcard tests/datapath/test_*.c))
+TEST_BINARIES := $(patsubst %,$(B)/tests/unit/%,$(UNIT_TESTS)) \
+	$(patsubst %,$(B)/tests/datapath/%,$(DATAPATH_TESTS))
+
+.PHONY: all test asan asan-test unit-test demo deps lint fmt install clean help check-clean
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+all: $(B)/redial
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo 'make unit-test  the tests that need no root'
+	@echo 'make asan       build/asan/redial'
+	@echo 'make install    DESTDIR= PREFIX='
+	@echo 'make fmt clean check-clean'
+
+# ---- build ---------------------------------------------------------------------
+
+$(B)/redial: $(call objects,main $(CORE) $(EDGE))
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/user/%.o: user/%.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/user/datapath.o: $(B)/redial.skel.h
+
+$(B)/redial.bpf.o: bpf/redial.bpf.c
+	$(call say,BPF,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(B)/redial.skel.h: $(B)/redial.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name redial_bpf > $@
+
+# ---- tests ---------------------------------------------------------------------
+
+$(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(call objects,$(CORE) decode yaml)
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
+		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup \
+		-o $@ $(filter %.c %.o,$^) -lcmocka $(LIBS)
+
+$(B)/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/tests/datapath/%: tests/datapath/test_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
+	$(call say,TEST,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
+		-o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
+
+deps:
+	$(Q)scripts/deps
+
+unit-test: $(patsubst %,$(B)/tests/unit/%,$(UNIT_TESTS))
+	$(Q)scripts/run-cmocka $^
+
+test: deps
+	$(Q)$(MAKE) --no-print-directory run-tests
+
+.PHONY: run-tests
+run-tests: all $(TEST_BINARIES)
+	$(Q)scripts/test $(B) $(PYTHON)
+
+asan:
+	$(Q)$(MAKE) --no-print-directory B=build/asan \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' all
+
+asan-test: deps
+	$(Q)$(MAKE) --no-print-directory B=build/asan \
+		CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all' run-tests
+
+check-clean:
+	$(Q)scripts/check-clean
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)scripts/demo $(B)/redial
+
+# ---- the rest --------------------------------------------------------------------
+
+lint: deps
+	$(Q)CLANG=$(CLANG) scripts/lint
+
+fmt:
+	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: all
+	install -D -m 0755 $(B)/redial $(DESTDIR)$(PREFIX)/sbin/redial
+
+clean:
+	rm -rf build
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * maps.h - the maps, and the constants the agent sets before loading. What a
+ * key and a value mean stands in include/redial/abi.h. The sizes here are
+ * placeholders: the agent sets max_entries from its flags.
+ */
+#ifndef REDIAL_MAPS_H
+#define REDIAL_MAPS_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "redial/abi.h"
+
+/* Slots of rd_sockets less one; a power of two less one. */
+const volatile __u32 rd_socket_mask = 0;
+
+/* Whether the kernel has bpf_set_retval (5.18). Without it a refused connect
+ * reads EPERM instead of ECONNREFUSED. */
+const volatile _Bool rd_has_set_retval = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct rd_key4);
+	__type(value, struct rd_frontend);
+} rd_frontends4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct rd_key6);
+	__type(value, struct rd_frontend);
+} rd_frontends6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rd_backend4);
+} rd_backends4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rd_backend6);
+} rd_backends6 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rd_socket);
+} rd_sockets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct rd_socket);
+} rd_spill SEC(".maps");
+
+/* For people and for the agent; no program reads these two. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rd_service);
+} rd_services SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rd_agent);
+} rd_agent SEC(".maps");
+
+#endif

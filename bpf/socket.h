@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * socket.h - what a socket dialled: remember, find, forget.
+ *
+ * The record of a socket is in its slot of rd_sockets, or, if another live
+ * socket has that slot, in its sk_storage. The kernel runs connect, getpeername
+ * and release of one socket under that socket's lock, so a record has one
+ * writer at a time; only the claim of a free slot is a race between sockets.
+ *
+ * A socket can have both records: it spilled, the slot became free, it dialled
+ * again. The slot is looked at first and both are forgotten together.
+ */
+#ifndef REDIAL_SOCKET_H
+#define REDIAL_SOCKET_H
+
+#include "address.h"
+#include "maps.h"
+#include "service.h"
+
+static __always_inline struct rd_socket *rd_socket_slot(__u64 cookie)
+{
+	__u32 index = (__u32)cookie & rd_socket_mask;
+
+	return bpf_map_lookup_elem(&rd_sockets, &index);
+}
+
+/*
+ * Record where the socket is about to be connected. If there is no memory for
+ * a spilled record nothing is recorded: the connection works all the same and
+ * getpeername shows the backend.
+ */
+static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum rd_form form,
+					       const struct rd_peer *dialled,
+					       const struct rd_choice *choice)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct rd_socket *record = rd_socket_slot(cookie);
+
+	if (!record)
+		return;
+	if (record->cookie != cookie &&
+	    (record->cookie || __sync_val_compare_and_swap(&record->cookie, 0, cookie))) {
+		if (!ctx->sk)
+			return;
+		record = bpf_sk_storage_get(&rd_spill, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+		if (!record)
+			return;
+		record->cookie = cookie;
+	}
+	record->family = 0;
+	rd_addr_copy(record->dialled_addr, dialled->addr, form);
+	rd_addr_copy(record->backend_addr, choice->peer.addr, form);
+	record->dialled_port = dialled->port;
+	record->backend_port = choice->peer.port;
+	record->service = choice->service;
+	record->backend = choice->id;
+	record->protocol = ctx->protocol;
+	*(volatile __u8 *)&record->family = rd_family(form);
+}
+
+/* The socket's record, or NULL. */
+static __always_inline const struct rd_socket *rd_socket_find(struct bpf_sock_addr *ctx)
+{
+	__u64 cookie = bpf_get_socket_cookie(ctx);
+	struct rd_socket *record = rd_socket_slot(cookie);
+
+	if (record && record->cookie == cookie)
+		return record;
+	return ctx->sk ? bpf_sk_storage_get(&rd_spill, ctx->sk, 0, 0) : NULL;
+}
+
+/* Give the socket's slot back, if it has it. */
+static __always_inline void rd_socket_release(__u64 cookie)
+{
+	struct rd_socket *record = rd_socket_slot(cookie);
+
+	if (!record || record->cookie != cookie)
+		return;
+	*(volatile __u8 *)&record->family = 0;
+	*(volatile __u64 *)&record->cookie = 0;
+}
+
+/* The socket is about to be connected to something that is no Service. */
+static __always_inline void rd_socket_forget(struct bpf_sock_addr *ctx)
+{
+	rd_socket_release(bpf_get_socket_cookie(ctx));
+	if (ctx->sk)
+		bpf_sk_storage_delete(&rd_spill, ctx->sk);
+}
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * abi.h - every key and value of redial's BPF maps: the contract between the
+ * BPF programs, the agent, and whoever reads the maps with bpftool.
+ *
+ * Both sides include this file and nothing else of each other. Address and
+ * port fields are in network byte order and have a __be type; everything else
+ * is in host order. An IPv4 address in a field that can hold either family
+ * stands in word 0 and the other words are zero.
+ *
+ * Change a size, an offset or a meaning: raise RD_LAYOUT_VERSION. An agent
+ * does not adopt pinned maps of another layout version.
+ */
+#ifndef REDIAL_ABI_H
+#define REDIAL_ABI_H
+
+#include <linux/types.h>
+
+#define RD_LAYOUT_VERSION 1
+
+/* Longest object name that Kubernetes allows for a namespace, a Service or a
+ * port (RFC 1123 label), with its NUL. */
+#define RD_LABEL_MAX 64
+
+/* ---- frontends: the addresses that applications dial ------------------- */
+
+/* What a frontend's address stands for. */
+enum rd_scope {
+	RD_SCOPE_ADDRESS = 0, /* exactly this address */
+};
+
+/* rd_frontends4: key. 8 bytes, so that hash and comparison are one word. */
+struct rd_key4 {
+	__be32 addr;
+	__be16 port;
+	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 scope;    /* enum rd_scope */
+};
+
+/* rd_frontends6: key. */
+struct rd_key6 {
+	__be32 addr[4];
+	__be16 port;
+	__u8 protocol;
+	__u8 scope;
+};
+
+/*
+ * rd_frontends4/6: value. `word` says all that a connect needs, in one 64-bit
+ * load, so that a reader sees the old endpoint set or the new one, whole:
+ *
+ *   bits  0..23  first        slot of the first backend in rd_backends4/6
+ *   bits 24..39  count        backends in the range; 0: connects are refused
+ *   bits 40..47  flags        none yet
+ *   bits 48..63  fingerprint  of the key this value belongs to
+ *
+ * The fingerprint is there because the kernel reuses the memory of a deleted
+ * or replaced hash element at once, while a program may still hold a pointer
+ * to it: a reader that finds another key's fingerprint looks up again.
+ */
+struct rd_frontend {
+	__u64 word;
+	__u32 service;		/* key into rd_services */
+	__u32 affinity_seconds; /* ClientIP session affinity; 0: none */
+};
+
+#define RD_FIRST_BITS 24
+#define RD_COUNT_BITS 16
+#define RD_MAX_SLOTS (1U << RD_FIRST_BITS)
+#define RD_MAX_COUNT ((1U << RD_COUNT_BITS) - 1)
+
+static inline __u64 rd_word(__u32 first, __u32 count, __u16 fingerprint)
+{
+	return (__u64)first | (__u64)count << RD_FIRST_BITS | (__u64)fingerprint << 48;
+}
+
+static inline __u32 rd_word_first(__u64 word)
+{
+	return word & (RD_MAX_SLOTS - 1);
+}
+
+static inline __u32 rd_word_count(__u64 word)
+{
+	return word >> RD_FIRST_BITS & RD_MAX_COUNT;
+}
+
+static inline __u16 rd_word_fingerprint(__u64 word)
+{
+	return word >> 48;
+}
+
+/*
+ * The fingerprint of a frontend's key. All addresses of one /16 differ at the
+ * same port, which is where recycled elements come from.
+ *
+ * @addr_fold: the address's 32-bit words, XORed together, as they lie in memory
+ * @port: network byte order
+ */
+static inline __u16 rd_fingerprint(__u32 addr_fold, __be16 port, __u8 protocol, __u8 scope)
+{
+	__u32 rest = (__u32)port << 16 | (__u32)protocol << 8 | scope;
+
+	return (__u16)(addr_fold ^ addr_fold >> 16 ^ (rest * 0x9e3779b1U) >> 16);
+}
+
+static inline __u16 rd_fingerprint4(const struct rd_key4 *key)
+{
+	return rd_fingerprint(key->addr, key->port, key->protocol, key->scope);
+}
+
+static inline __u16 rd_fingerprint6(const struct rd_key6 *key)
+{
+	return rd_fingerprint(key->addr[0] ^ key->addr[1] ^ key->addr[2] ^ key->addr[3], key->port,
+			      key->protocol, key->scope);
+}
+
+/* ---- backends: where connections really go ----------------------------- */
+
+/* rd_backends4: one slot. Four share a cache line. A Service port's endpoint
+ * set is one contiguous range of slots, sorted by address, then port. */
+struct rd_backend4 {
+	__be32 addr;
+	__be16 port;
+	__u16 flags;   /* none yet */
+	__u32 id;      /* this endpoint of this Service port, for as long as it lives */
+	__u32 service; /* key into rd_services */
+};
+
+/* rd_backends6: one slot. Two share a cache line. */
+struct rd_backend6 {
+	__be32 addr[4];
+	__be16 port;
+	__u16 flags;
+	__u32 id;
+	__u32 service;
+	__u32 pad;
+};
+
+/* ---- sockets: what a redialled socket dialled --------------------------- */
+
+#define RD_IPV4 4
+#define RD_IPV6 6
+
+/*
+ * rd_sockets[cookie & (slots - 1)], and rd_spill when that slot is taken by
+ * another live socket. One cache line. cookie 0: the slot is free. A reader in
+ * user space skips a record whose family is 0: it is being written.
+ */
+struct rd_socket {
+	__u64 cookie; /* bpf_get_socket_cookie() */
+	__be32 dialled_addr[4];
+	__be32 backend_addr[4];
+	__be16 dialled_port;
+	__be16 backend_port;
+	__u32 service; /* key into rd_services, at the time of the connect */
+	__u32 backend; /* rd_backend4/6 id, at the time of the connect */
+	__u8 family;   /* of the addresses: RD_IPV4 or RD_IPV6, also for a mapped socket */
+	__u8 protocol;
+	__u16 pad1;
+	__u64 pad2;
+};
+
+/* ---- names: the maps explain themselves --------------------------------- */
+
+enum rd_service_type {
+	RD_TYPE_CLUSTER_IP = 0,
+	RD_TYPE_NODE_PORT = 1,
+	RD_TYPE_LOAD_BALANCER = 2,
+	RD_TYPE_EXTERNAL_NAME = 3,
+};
+
+/* rd_services: key __u32 id, one per Service port. */
+struct rd_service {
+	char namespace[RD_LABEL_MAX];
+	char name[RD_LABEL_MAX];
+	char port_name[RD_LABEL_MAX]; /* "" for an unnamed port */
+	__be32 cluster_ip4;	      /* 0: none */
+	__be32 cluster_ip6[4];	      /* 0: none */
+	__be16 port;
+	__u8 protocol;
+	__u8 type; /* enum rd_service_type */
+};
+
+/* ---- the agent's own words ---------------------------------------------- */
+
+#define RD_REFUSED_SHOWN 16
+
+/* A Service that is in the source and not, or not wholly, in the maps. */
+struct rd_refused {
+	char service[2 * RD_LABEL_MAX]; /* namespace/name */
+	char reason[128];
+};
+
+/*
+ * rd_agent[0]: what the agent last said of itself, for `redial status`. The
+ * first two fields keep their place in every layout version. `sequence` is odd
+ * while the agent writes.
+ */
+struct rd_agent {
+	__u32 layout; /* RD_LAYOUT_VERSION; 0: not yet written */
+	__u32 sequence;
+	__u32 pid;
+	__u32 ready;	    /* 1 once the first complete state is in the maps */
+	__u64 started_ns;   /* CLOCK_REALTIME */
+	__u64 synced_ns;    /* when the source's last change was in the maps */
+	__u64 seen_ns;	    /* when the source was last found alive */
+	__u64 writes;	    /* map elements written or deleted by this agent */
+	__u32 max_services; /* capacities the maps were made for */
+	__u32 max_backends;
+	__u32 objects[5];    /* in the source, by enum rd_kind of user/model.h */
+	__u32 files_bad;     /* manifests whose last good state stands in */
+	__u32 refused_count; /* may exceed RD_REFUSED_SHOWN */
+	__u32 pad;
+	char version[32];
+	char source[256];
+	char cgroup[256];
+	struct rd_refused refused[RD_REFUSED_SHOWN];
+};
+
+_Static_assert(sizeof(struct rd_key4) == 8, "one word");
+_Static_assert(sizeof(struct rd_key6) == 20, "no padding");
+_Static_assert(sizeof(struct rd_frontend) == 16, "word first, aligned");
+_Static_assert(sizeof(struct rd_backend4) == 16, "four to a cache line");
+_Static_assert(sizeof(struct rd_backend6) == 32, "two to a cache line");
+_Static_assert(sizeof(struct rd_socket) == 64, "one cache line");
+_Static_assert(sizeof(struct rd_service) == 216, "no padding");
+_Static_assert(sizeof(struct rd_agent) % 8 == 0, "mmapable arrays round up to 8");
+
+#endif

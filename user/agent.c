@@ -1,0 +1,693 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "agent.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clusterip.h"
+#include "datapath.h"
+#include "log.h"
+#include "plan.h"
+#include "resolve.h"
+#include "source_dir.h"
+#include "system.h"
+#include "version.h"
+
+/* A burst of changes is applied at most this often; the first one after a quiet
+ * time at once. */
+#define COALESCE_NS 100000000ULL
+/* After a failure to write the maps. */
+#define RETRY_SECONDS 5
+/* How often the agent says that it lives, for `redial status`. */
+#define HEARTBEAT_SECONDS 5
+/* Sockets whose record has a slot of its own, before records spill. */
+#define SOCKET_SLOTS (1U << 16)
+
+/* A Service that could not be programmed, or not wholly: tried again with every
+ * change. */
+struct waiting {
+	RB_ENTRY(waiting) entry;
+	char namespace[RD_LABEL_MAX];
+	char name[RD_LABEL_MAX];
+	struct rd_error reason;
+};
+
+RB_HEAD(waiting_tree, waiting);
+
+static int compare_waiting(const struct waiting *a, const struct waiting *b)
+{
+	return rd_name_compare(a->namespace, a->name, b->namespace, b->name);
+}
+
+RD_TREE_GENERATE(waiting_tree, waiting, entry, compare_waiting)
+
+struct agent {
+	const struct rd_agent_config *config;
+	struct event_base *base;
+	struct event *reconcile_due;
+	struct event *retry_due;
+	struct event *heartbeat;
+	struct event *signals[3];
+	struct rd_store store;
+	struct rd_source_dir *source;
+	struct rd_datapath *datapath;
+	struct rd_plan plan;
+	bool planned; /* the plan knows what is in the maps */
+	bool swept;   /* what the sources do not know has been taken out */
+	struct waiting_tree waiting;
+	struct rd_agent said;
+	uint64_t reconciled_ns; /* monotonic; when the last reconcile ended */
+	int result;
+	struct rd_error *error;
+};
+
+/* ---- status ---------------------------------------------------------------------- */
+
+static void say_refused(struct agent *agent)
+{
+	struct rd_agent *said = &agent->said;
+	struct waiting *waiting;
+
+	said->refused_count = 0;
+	memset(said->refused, 0, sizeof(said->refused));
+	RB_FOREACH(waiting, waiting_tree, &agent->waiting) {
+		struct rd_refused *refused = &said->refused[said->refused_count];
+
+		if (said->refused_count++ >= RD_REFUSED_SHOWN)
+			continue;
+		snprintf(refused->service, sizeof(refused->service), "%s/%s", waiting->namespace,
+			 waiting->name);
+		snprintf(refused->reason, sizeof(refused->reason), "%.127s", waiting->reason.text);
+	}
+}
+
+static void say(struct agent *agent)
+{
+	struct rd_agent *said = &agent->said;
+
+	if (rd_source_dir_present(agent->source))
+		said->seen_ns = rd_realtime_ns();
+	for (int kind = 0; kind < RD_KINDS; kind++)
+		said->objects[kind] = agent->store.count[kind];
+	said->files_bad = rd_source_dir_bad(agent->source);
+	say_refused(agent);
+	rd_maps_say(rd_datapath_maps(agent->datapath), said);
+}
+
+static void begin_saying(struct agent *agent)
+{
+	struct rd_agent *said = &agent->said;
+
+	said->pid = (uint32_t)getpid();
+	said->started_ns = rd_realtime_ns();
+	said->max_services = agent->config->max_services;
+	said->max_backends = agent->config->max_backends;
+	snprintf(said->version, sizeof(said->version), "%s", REDIAL_VERSION);
+	snprintf(said->source, sizeof(said->source), "%s", agent->config->manifests);
+	snprintf(said->cgroup, sizeof(said->cgroup), "%s", agent->config->cgroup);
+}
+
+/* ---- ClusterIPs ---------------------------------------------------------------------- */
+
+static bool needs_address(const struct agent *agent, const struct rd_object *service)
+{
+	const struct rd_service_spec *spec = &service->service;
+
+	return rd_is_programmed(spec) && !spec->cluster_ip[0].family &&
+	       !spec->cluster_ip[1].family && agent->config->service_cidr.base.family;
+}
+
+/* The address that a Service in the maps has, as far as it is ours to give. */
+static struct rd_ip planned_address(const struct agent *agent, const struct rd_planned *planned)
+{
+	const struct rd_cidr *cidr = &agent->config->service_cidr;
+	const struct rd_service *record;
+	struct rd_ip ip;
+
+	if (!planned || !planned->n_ports)
+		return (struct rd_ip){0};
+	record = &planned->ports[0].record;
+	ip = rd_ip_from_words((enum rd_ip_family)cidr->base.family, cidr->base.family == RD_FAMILY_6
+									    ? record->cluster_ip6
+									    : &record->cluster_ip4);
+	return rd_cidr_contains(cidr, &ip) ? ip : (struct rd_ip){0};
+}
+
+/* Give a Service the address it had before this agent started, or a free one. */
+static int assign_address(const struct agent *agent, struct rd_ip_set *taken,
+			  struct rd_object *service, bool pinned_only)
+{
+	const struct rd_cidr *cidr = &agent->config->service_cidr;
+	size_t v6 = cidr->base.family == RD_FAMILY_6;
+	struct rd_ip ip = planned_address(
+		agent, rd_plan_find(&agent->plan, service->namespace, service->name));
+
+	if (pinned_only && (!ip.family || rd_ip_set_has(taken, &ip)))
+		return 0;
+	if (!pinned_only &&
+	    rd_clusterip_pick(cidr, taken, service->namespace, service->name, &ip)) {
+		rd_log(RD_LOG_ERROR, "no free address in --service-cidr",
+		       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name));
+		return 0;
+	}
+	service->service.cluster_ip[v6] = ip;
+	service->service.assigned[v6] = true;
+	return rd_ip_set_add(taken, &ip);
+}
+
+static int assign_in_turn(struct agent *agent, struct rd_name_set *names, struct rd_ip_set *taken,
+			  bool pinned_only)
+{
+	struct rd_service_name *name;
+	int r = 0;
+
+	for (name = rd_name_set_first(names); !r && name; name = rd_name_set_next(name)) {
+		struct rd_object *service =
+			rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name);
+
+		if (service && needs_address(agent, service))
+			r = assign_address(agent, taken, service, pinned_only);
+	}
+	return r;
+}
+
+static bool any_needs_address(const struct agent *agent, struct rd_name_set *names)
+{
+	struct rd_service_name *name;
+
+	for (name = rd_name_set_first(names); name; name = rd_name_set_next(name)) {
+		const struct rd_object *service =
+			rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name);
+
+		if (service && needs_address(agent, service))
+			return true;
+	}
+	return false;
+}
+
+/* Give every Service of `names` that needs one an address: first to those that
+ * had one before this agent started, then to the others, who get none that
+ * anybody has or had. Returns 0 or -ENOMEM. */
+static int assign_addresses(struct agent *agent, struct rd_name_set *names)
+{
+	struct rd_planned *planned = NULL;
+	struct rd_object *service = NULL;
+	struct rd_ip_set taken = {0};
+	int r = 0;
+
+	if (!any_needs_address(agent, names))
+		return 0;
+	while ((service = rd_store_next(&agent->store, RD_SERVICE, NULL, service)))
+		for (size_t i = 0; i < RD_ARRAY_SIZE(service->service.cluster_ip); i++)
+			r = r ?: rd_ip_set_add(&taken, &service->service.cluster_ip[i]);
+	r = r ?: assign_in_turn(agent, names, &taken, true);
+	while (!r && (planned = rd_plan_next(&agent->plan, planned))) {
+		struct rd_ip ip = planned_address(agent, planned);
+
+		r = rd_ip_set_add(&taken, &ip);
+	}
+	r = r ?: assign_in_turn(agent, names, &taken, false);
+	rd_ip_set_clear(&taken);
+	return r;
+}
+
+/* ---- reconcile: from the store to the maps ------------------------------------------------ */
+
+static struct waiting *find_waiting(struct agent *agent, const char *namespace, const char *name)
+{
+	struct waiting probe = {0};
+
+	snprintf(probe.namespace, sizeof(probe.namespace), "%s", namespace);
+	snprintf(probe.name, sizeof(probe.name), "%s", name);
+	return RB_FIND(waiting_tree, &agent->waiting, &probe);
+}
+
+static void stop_waiting(struct agent *agent, struct waiting *waiting)
+{
+	RB_REMOVE(waiting_tree, &agent->waiting, waiting);
+	free(waiting);
+}
+
+/* Remember that a Service could not be programmed and say so, once. */
+static int wait_for_room(struct agent *agent, const struct rd_object *service,
+			 const struct rd_error *reason, bool whole)
+{
+	struct waiting *waiting = find_waiting(agent, service->namespace, service->name);
+
+	if (!waiting) {
+		waiting = calloc(1, sizeof(*waiting));
+		if (!waiting)
+			return -ENOMEM;
+		snprintf(waiting->namespace, sizeof(waiting->namespace), "%s", service->namespace);
+		snprintf(waiting->name, sizeof(waiting->name), "%s", service->name);
+		RB_INSERT(waiting_tree, &agent->waiting, waiting);
+	}
+	if (strcmp(waiting->reason.text, reason->text))
+		rd_log(RD_LOG_WARN,
+		       whole ? "Service refused, it will be tried again"
+			     : "an address of a Service left out, it will be tried again",
+		       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name),
+		       RD_TEXT("reason", reason->text));
+	waiting->reason = *reason;
+	return 0;
+}
+
+static size_t count_backends(const struct rd_wanted *wanted)
+{
+	size_t n = 0;
+
+	for (size_t p = 0; p < wanted->n_ports; p++)
+		for (size_t s = 0; s < wanted->ports[p].n_sets; s++)
+			n += wanted->ports[p].sets[s].n;
+	return n;
+}
+
+static size_t count_slots(const struct rd_planned *planned)
+{
+	size_t n = 0;
+
+	for (size_t p = 0; planned && p < planned->n_ports; p++)
+		for (size_t i = 0; i < planned->ports[p].n_ranges; i++)
+			n += planned->ports[p].ranges[i].count;
+	return n;
+}
+
+/* Say that a Service has lost its last endpoint, or never had one. */
+static void say_if_empty(const struct agent *agent, const struct rd_wanted *wanted,
+			 const struct rd_planned *before)
+{
+	const struct rd_object *service = wanted->service;
+	struct rd_object *pod = NULL;
+	bool matched = false;
+
+	if (!wanted->n_ports || count_backends(wanted) || (before && !count_slots(before)))
+		return;
+	while (!matched && (pod = rd_store_next(&agent->store, RD_POD, service->namespace, pod)))
+		matched = rd_selector_matches(&service->service, &pod->pod);
+	rd_log(RD_LOG_WARN, "Service has no usable endpoint, connects are refused",
+	       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name),
+	       RD_TEXT("why", !service->service.n_selector ? "it has no selector, and no "
+							     "EndpointSlice or Endpoints"
+			      : matched			   ? "no Pod of its selector is ready"
+							   : "no Pod matches its selector"));
+}
+
+/* While a manifest has been unusable ever since the start, an emptied Service
+ * may only mean that its Pods are written there. */
+static bool is_doubtful(const struct agent *agent, const struct rd_wanted *wanted,
+			const struct rd_planned *planned)
+{
+	return !agent->swept && rd_source_dir_unknown(agent->source) && count_slots(planned) &&
+	       !count_backends(wanted);
+}
+
+static int plan_service(struct agent *agent, const struct rd_object *service)
+{
+	struct rd_planned *before = rd_plan_find(&agent->plan, service->namespace, service->name);
+	struct waiting *waiting = find_waiting(agent, service->namespace, service->name);
+	struct rd_error reason = {0};
+	struct rd_wanted wanted;
+	int r = rd_resolve(&agent->store, service, &wanted);
+
+	if (r)
+		return r;
+	if (is_doubtful(agent, &wanted, before)) {
+		rd_wanted_free(&wanted);
+		return 0;
+	}
+	say_if_empty(agent, &wanted, before);
+	r = wanted.n_ports ? rd_plan_service(&agent->plan, &wanted, &reason)
+			   : rd_plan_remove(&agent->plan, service->namespace, service->name);
+	rd_wanted_free(&wanted);
+	if (r == -ENOSPC || r == -EEXIST)
+		return wait_for_room(agent, service, &reason, r == -ENOSPC);
+	if (!r && waiting) {
+		rd_log(RD_LOG_INFO, "Service is served now",
+		       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name));
+		stop_waiting(agent, waiting);
+	}
+	return r;
+}
+
+/* The order in which Services are planned: who is in the maps keeps its place
+ * and addresses; among the others the older first, then by name. */
+static int compare_turns(const void *a, const void *b, void *context)
+{
+	const struct agent *agent = context;
+	const struct rd_object *x = *(struct rd_object *const *)a;
+	const struct rd_object *y = *(struct rd_object *const *)b;
+	bool x_in = rd_plan_find(&agent->plan, x->namespace, x->name);
+	bool y_in = rd_plan_find(&agent->plan, y->namespace, y->name);
+
+	if (x_in != y_in)
+		return x_in ? -1 : 1;
+	if (x->created != y->created)
+		return x->created < y->created ? -1 : 1;
+	return rd_name_compare(x->namespace, x->name, y->namespace, y->name);
+}
+
+static int plan_in_turn(struct agent *agent, struct rd_object **services, size_t n)
+{
+	int r = 0;
+
+	if (n)
+		qsort_r(services, n, sizeof(struct rd_object *), compare_turns, agent);
+	for (size_t i = 0; !r && i < n; i++)
+		r = plan_service(agent, services[i]);
+	return r;
+}
+
+/* Take the Services of `names` that are gone out of the plan, and plan the
+ * others. */
+static int plan_names(struct agent *agent, struct rd_name_set *names)
+{
+	_rd_free_ struct rd_object **services = NULL;
+	struct rd_service_name *name;
+	size_t n = 0;
+	int r = 0;
+
+	for (name = rd_name_set_first(names); !r && name; name = rd_name_set_next(name)) {
+		struct rd_object *service =
+			rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name);
+		struct waiting *waiting;
+
+		if (service) {
+			r = rd_array_grow(&services, n, sizeof(struct rd_object *));
+			if (!r)
+				services[n++] = service;
+			continue;
+		}
+		waiting = find_waiting(agent, name->namespace, name->name);
+		if (waiting)
+			stop_waiting(agent, waiting);
+		r = rd_plan_remove(&agent->plan, name->namespace, name->name);
+	}
+	return r ?: plan_in_turn(agent, services, n);
+}
+
+static int plan_waiting(struct agent *agent)
+{
+	struct rd_name_set names = {0};
+	struct waiting *waiting;
+	int r = 0;
+
+	RB_FOREACH(waiting, waiting_tree, &agent->waiting)
+		r = r ?: rd_name_set_add(&names, waiting->namespace, waiting->name);
+	r = r ?: plan_names(agent, &names);
+	rd_name_set_clear(&names);
+	return r;
+}
+
+/* Names of every Service in the store; and of those in the maps, unless it is
+ * too early to take out what the store does not know. */
+static int add_all_names(struct agent *agent, struct rd_name_set *names)
+{
+	bool sweep = !rd_source_dir_unknown(agent->source);
+	struct rd_planned *planned = NULL;
+	struct rd_object *service = NULL;
+	int r = 0;
+
+	while (!r && (service = rd_store_next(&agent->store, RD_SERVICE, NULL, service)))
+		r = rd_name_set_add(names, service->namespace, service->name);
+	while (!r && sweep && (planned = rd_plan_next(&agent->plan, planned)))
+		r = rd_name_set_add(names, planned->namespace, planned->name);
+	agent->swept = !r && sweep;
+	return r;
+}
+
+static int apply(struct agent *agent)
+{
+	const struct rd_ops *ops;
+	uint64_t writes;
+	int r = rd_plan_take_ops(&agent->plan, &ops);
+
+	if (r)
+		return r;
+	r = rd_maps_apply(rd_datapath_maps(agent->datapath), &agent->plan, ops, &writes);
+	agent->said.writes += writes;
+	rd_plan_applied(&agent->plan);
+	if (!r && writes)
+		agent->said.synced_ns = rd_realtime_ns();
+	return r;
+}
+
+/* Wait until nothing uses what was retired. Only for when room is short: it
+ * takes milliseconds. */
+static int grace(struct agent *agent)
+{
+	int r = rd_wait_for_programs();
+
+	if (!r)
+		rd_plan_grace(&agent->plan);
+	return r;
+}
+
+static bool is_limbo_large(const struct agent *agent)
+{
+	return rd_plan_limbo(&agent->plan) > agent->plan.limits.max_slots / 8;
+}
+
+static int plan_and_apply(struct agent *agent, struct rd_name_set *names)
+{
+	int r = plan_names(agent, names);
+
+	/* Again for those that waited for an address or room that has just been
+	 * given up; and once more for what only a grace period sets free. */
+	r = r ?: plan_waiting(agent) ?: apply(agent);
+	if (r ||
+	    (!is_limbo_large(agent) && (RB_EMPTY(&agent->waiting) || !rd_plan_limbo(&agent->plan))))
+		return r;
+	r = grace(agent);
+	if (r || RB_EMPTY(&agent->waiting))
+		return r;
+	return plan_waiting(agent) ?: apply(agent);
+}
+
+/* Make a plan of what is in the maps. */
+static int adopt(struct agent *agent)
+{
+	struct rd_maps *maps = rd_datapath_maps(agent->datapath);
+	struct rd_limits limits =
+		rd_limits_of(agent->config->max_services, agent->config->max_backends);
+	int r;
+
+	rd_plan_free(&agent->plan);
+	/* What the former agent retired may still be in use. */
+	r = rd_wait_for_programs() ?: rd_plan_new(&agent->plan, &limits);
+	r = r ?: rd_maps_adopt(maps, &agent->plan);
+	if (r)
+		return r;
+	agent->planned = true;
+	agent->swept = false;
+	agent->store.all_dirty = true;
+	return 0;
+}
+
+static int reconcile_once(struct agent *agent)
+{
+	struct rd_name_set names = {0};
+	int r = agent->planned ? 0 : adopt(agent);
+
+	if (r)
+		return r;
+	if (agent->store.all_dirty || !agent->swept)
+		r = add_all_names(agent, &names);
+	while (!r && !RB_EMPTY(&agent->store.dirty)) {
+		struct rd_service_name *name = rd_name_set_first(&agent->store.dirty);
+
+		r = rd_name_set_add(&names, name->namespace, name->name);
+		if (!r)
+			rd_name_set_drop(&agent->store.dirty, name);
+	}
+	if (!r) {
+		agent->store.all_dirty = false;
+		r = assign_addresses(agent, &names) ?: plan_and_apply(agent, &names);
+	}
+	rd_name_set_clear(&names);
+	return r;
+}
+
+static void log_sync(const struct agent *agent, uint64_t writes_before, uint64_t began)
+{
+	if (agent->said.writes != writes_before || !agent->said.ready)
+		rd_log(agent->said.ready ? RD_LOG_DEBUG : RD_LOG_INFO, "in sync",
+		       RD_NUMBER("services", agent->plan.n_services),
+		       RD_NUMBER("writes", agent->said.writes - writes_before),
+		       RD_NUMBER("us", (rd_monotonic_ns() - began) / 1000));
+}
+
+/* Bring the maps to what the sources say. On failure the plan is thrown away:
+ * the maps themselves are asked what they hold, a little later. */
+static void reconcile(struct agent *agent)
+{
+	uint64_t began = rd_monotonic_ns();
+	uint64_t writes = agent->said.writes;
+	struct timeval later = {.tv_sec = RETRY_SECONDS};
+	int r;
+
+	rd_source_dir_collect(agent->source);
+	r = reconcile_once(agent);
+	agent->reconciled_ns = rd_monotonic_ns();
+	if (r) {
+		rd_log(RD_LOG_ERROR, "cannot write the maps, retrying",
+		       RD_TEXT("error", strerror(-r)), RD_NUMBER("seconds", RETRY_SECONDS));
+		agent->planned = false;
+		event_add(agent->retry_due, &later);
+	} else {
+		log_sync(agent, writes, began);
+	}
+	say(agent);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+/* A source has news: now, or when the last reconcile is long enough ago. */
+static void on_changed(void *context)
+{
+	struct agent *agent = context;
+	uint64_t since = rd_monotonic_ns() - agent->reconciled_ns;
+	struct timeval delay = {0};
+
+	if (evtimer_pending(agent->reconcile_due, NULL))
+		return;
+	if (since < COALESCE_NS)
+		delay.tv_usec = (suseconds_t)((COALESCE_NS - since) / 1000);
+	event_add(agent->reconcile_due, &delay);
+}
+
+static void on_due(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	reconcile(context);
+}
+
+static void on_heartbeat(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	say(context);
+}
+
+static void on_signal(evutil_socket_t number, short what, void *context)
+{
+	struct agent *agent = context;
+
+	(void)what;
+	if (number == SIGHUP) {
+		rd_log(RD_LOG_INFO, "reading all manifests again");
+		rd_source_dir_reread(agent->source);
+		on_changed(agent);
+		return;
+	}
+	event_base_loopbreak(agent->base);
+}
+
+static int prepare_events(struct agent *agent)
+{
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+	struct timeval interval = {.tv_sec = HEARTBEAT_SECONDS};
+
+	agent->reconcile_due = evtimer_new(agent->base, on_due, agent);
+	agent->retry_due = evtimer_new(agent->base, on_due, agent);
+	agent->heartbeat = event_new(agent->base, -1, EV_PERSIST, on_heartbeat, agent);
+	if (!agent->reconcile_due || !agent->retry_due || !agent->heartbeat ||
+	    event_add(agent->heartbeat, &interval))
+		return -ENOMEM;
+	for (size_t i = 0; i < RD_ARRAY_SIZE(numbers); i++) {
+		agent->signals[i] = evsignal_new(agent->base, numbers[i], on_signal, agent);
+		if (!agent->signals[i] || event_add(agent->signals[i], NULL))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* ---- life -------------------------------------------------------------------------------------
+ */
+
+static int start(struct agent *agent, struct rd_error *error)
+{
+	const struct rd_agent_config *config = agent->config;
+	struct rd_datapath_config datapath = {
+		.bpffs = config->bpffs,
+		.cgroup = config->cgroup,
+		.max_services = config->max_services,
+		.max_backends = config->max_backends,
+		.socket_slots = SOCKET_SLOTS,
+	};
+	int r;
+
+	agent->base = event_base_new();
+	if (!agent->base || prepare_events(agent))
+		return rd_error_set(error, -ENOMEM, "out of memory");
+	r = rd_source_dir_new(config->manifests, &agent->store, agent->base, on_changed, agent,
+			      &agent->source, error);
+	r = r ?: rd_datapath_open(&datapath, &agent->datapath, error);
+	if (r)
+		return r;
+	begin_saying(agent);
+	reconcile(agent);
+	if (!agent->planned)
+		return rd_error_set(error, -EIO, "cannot bring the maps up to date");
+	r = rd_datapath_attach(agent->datapath, error);
+	if (r)
+		return r;
+	agent->said.ready = 1;
+	say(agent);
+	rd_log(RD_LOG_INFO, "ready", RD_NUMBER("services", agent->plan.n_services),
+	       RD_TEXT("cgroup", config->cgroup), RD_TEXT("bpffs", config->bpffs));
+	rd_notify("READY=1");
+	return 0;
+}
+
+static void finish(struct agent *agent)
+{
+	struct waiting *waiting;
+
+	while ((waiting = RB_ROOT(&agent->waiting)))
+		stop_waiting(agent, waiting);
+	/* Before the source: objects point at its file names. */
+	rd_store_free(&agent->store);
+	rd_source_dir_free(agent->source);
+	rd_plan_free(&agent->plan);
+	rd_datapath_close(agent->datapath);
+	for (size_t i = 0; i < RD_ARRAY_SIZE(agent->signals); i++)
+		if (agent->signals[i])
+			event_free(agent->signals[i]);
+	if (agent->reconcile_due)
+		event_free(agent->reconcile_due);
+	if (agent->retry_due)
+		event_free(agent->retry_due);
+	if (agent->heartbeat)
+		event_free(agent->heartbeat);
+	if (agent->base)
+		event_base_free(agent->base);
+	libevent_global_shutdown();
+}
+
+int rd_agent_run(const struct rd_agent_config *config, struct rd_error *error)
+{
+	struct agent agent = {.config = config};
+	bool done;
+	int r;
+
+	rd_store_init(&agent.store);
+	r = start(&agent, error);
+	if (!r) {
+		event_base_dispatch(agent.base);
+		rd_notify("STOPPING=1");
+		agent.said.pid = 0;
+		say(&agent);
+		rd_log(RD_LOG_INFO, config->detach_on_exit
+					    ? "stopping, and detaching"
+					    : "stopping; the datapath goes on working");
+	}
+	finish(&agent);
+	if (!r && config->detach_on_exit)
+		r = rd_datapath_cleanup(config->bpffs, &done, error);
+	return r;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * agent.h - the composition root: sources fill the store, what is in the store
+ * is resolved and planned, operations are applied. One thread, one event loop.
+ */
+#ifndef REDIAL_AGENT_H
+#define REDIAL_AGENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "ip.h"
+#include "util.h"
+
+struct rd_agent_config {
+	const char *manifests; /* directory */
+	const char *bpffs;
+	const char *cgroup;
+	struct rd_cidr service_cidr;
+	uint32_t max_services;
+	uint32_t max_backends;
+	bool detach_on_exit;
+};
+
+/*
+ * Run until SIGTERM or SIGINT. Tells the service manager when the first
+ * complete state is in the maps and the programs are attached.
+ *
+ * Returns 0 after a signal, or -errno with @error if it could not start; what
+ * was pinned before goes on working either way.
+ */
+int rd_agent_run(const struct rd_agent_config *config, struct rd_error *error);
+
+#endif

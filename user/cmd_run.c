@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include <errno.h>
+
+#include "agent.h"
+#include "commands.h"
+#include "datapath.h"
+#include "log.h"
+#include "system.h"
+
+int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
+{
+	_rd_free_ char *root = rd_cgroup2_mount();
+	struct rd_agent_config config = {
+		.manifests = settings->manifests,
+		.bpffs = settings->bpffs,
+		.cgroup = settings->cgroup ?: root,
+		.max_services = settings->max_services,
+		.max_backends = settings->max_backends,
+		.detach_on_exit = settings->detach_on_exit,
+	};
+	int level = rd_log_level_parse(settings->log_level);
+
+	if (!config.manifests)
+		return rd_error_set(error, -EINVAL, "name a source: --manifests DIR");
+	if (level < 0)
+		return rd_error_set(error, -EINVAL, "--log-level takes error, warn, info or debug");
+	if (rd_cidr_parse(settings->service_cidr, &config.service_cidr))
+		return rd_error_set(error, -EINVAL,
+				    "--service-cidr takes a network such as 10.96.0.0/16, not %s",
+				    settings->service_cidr);
+	if (!config.cgroup)
+		return rd_error_set(error, -ENODEV,
+				    "no cgroup2 is mounted: 'mount -t cgroup2 none DIR', or name "
+				    "one with --cgroup");
+	rd_log_set_level((enum rd_log_level)level);
+	if (level == RD_LOG_DEBUG)
+		rd_datapath_verbose();
+	return rd_agent_run(&config, error);
+}

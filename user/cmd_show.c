@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * cmd_show.c - status, services, backends and sockets. They read the pinned
+ * maps, the way a restarting agent would, and so work with or without one.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "commands.h"
+#include "datapath.h"
+#include "maps.h"
+#include "system.h"
+
+/* ---- what is pinned, as a plan ------------------------------------------------ */
+
+struct view {
+	struct rd_maps maps;
+	struct rd_plan plan;
+};
+
+static int open_view(const struct rd_settings *settings, struct view *view, struct rd_error *error)
+{
+	struct rd_limits limits;
+	int r;
+
+	*view = (struct view){.maps = RD_MAPS_NONE};
+	r = rd_maps_open(settings->bpffs, &view->maps, error);
+	if (r)
+		return r;
+	limits = rd_maps_limits(&view->maps);
+	r = rd_plan_new(&view->plan, &limits) ?: rd_maps_adopt(&view->maps, &view->plan);
+	return r ? rd_error_set(error, r, "cannot read the maps: %s", strerror(-r)) : 0;
+}
+
+static void close_view(struct view *view)
+{
+	rd_plan_free(&view->plan);
+	rd_maps_close(&view->maps);
+}
+
+/* Print and free. */
+static int finish(struct rd_table *tables, size_t n, const struct rd_settings *settings, int r,
+		  struct rd_error *error)
+{
+	if (!r) {
+		r = rd_tables_print(tables, n, settings->format);
+		if (r)
+			rd_error_set(error, r, "cannot print: %s", strerror(-r));
+	}
+	for (size_t i = 0; i < n; i++)
+		rd_table_free(&tables[i]);
+	return r;
+}
+
+static bool is_selected(const struct rd_settings *settings, const char *namespace, const char *name)
+{
+	return (!settings->namespace || !strcmp(settings->namespace, namespace)) &&
+	       (!settings->name || !strcmp(settings->name, name));
+}
+
+static const char *protocol_name(uint8_t protocol)
+{
+	return protocol == IPPROTO_UDP ? "UDP" : "TCP";
+}
+
+/* ---- services ------------------------------------------------------------------- */
+
+static const char *type_name(uint8_t type)
+{
+	static const char *const names[] = {
+		[RD_TYPE_CLUSTER_IP] = "ClusterIP",
+		[RD_TYPE_NODE_PORT] = "NodePort",
+		[RD_TYPE_LOAD_BALANCER] = "LoadBalancer",
+		[RD_TYPE_EXTERNAL_NAME] = "ExternalName",
+	};
+
+	return type < RD_ARRAY_SIZE(names) ? names[type] : "?";
+}
+
+/* "10.96.0.1", "fd00::1", both with a comma, or nothing. */
+static void format_cluster_ips(const struct rd_service *record, char *text, size_t size)
+{
+	struct rd_ip ip4 = rd_ip_from_words(RD_FAMILY_4, &record->cluster_ip4);
+	struct rd_ip ip6 = rd_ip_from_words(RD_FAMILY_6, record->cluster_ip6);
+	const struct rd_ip none4 = {.family = RD_FAMILY_4}, none6 = {.family = RD_FAMILY_6};
+	bool has4 = rd_ip_compare(&ip4, &none4), has6 = rd_ip_compare(&ip6, &none6);
+	char a[RD_IP_TEXT], b[RD_IP_TEXT];
+
+	snprintf(text, size, "%s%s%s", has4 ? rd_ip_format(&ip4, a) : "", has4 && has6 ? "," : "",
+		 has6 ? rd_ip_format(&ip6, b) : "");
+}
+
+/* The distinct endpoints of a Service port: those of its largest set in each
+ * family. */
+static uint32_t count_endpoints(const struct rd_planned_port *port)
+{
+	uint32_t most[RD_FAMILIES] = {0};
+
+	for (size_t i = 0; i < port->n_ranges; i++)
+		if (port->ranges[i].count > most[port->ranges[i].family])
+			most[port->ranges[i].family] = port->ranges[i].count;
+	return most[RD_4] + most[RD_6];
+}
+
+int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
+{
+	static const struct rd_column columns[] = {
+		{.key = "namespace"},
+		{.key = "name"},
+		{.key = "type"},
+		{.key = "cluster_ip"},
+		{.key = "port", .number = true},
+		{.key = "protocol"},
+		{.key = "endpoints", .number = true},
+		{.key = "port_name", .wide = true},
+		{.key = "id", .wide = true, .number = true},
+	};
+	struct rd_table table = RD_TABLE("services", columns);
+	const struct rd_planned *service = NULL;
+	struct view view;
+	int r = open_view(settings, &view, error);
+
+	while (!r && (service = rd_plan_next(&view.plan, (struct rd_planned *)service))) {
+		for (size_t i = 0; i < service->n_ports; i++) {
+			const struct rd_planned_port *port = &service->ports[i];
+			char ips[2 * RD_IP_TEXT];
+
+			if (!is_selected(settings, service->namespace, service->name))
+				continue;
+			format_cluster_ips(&port->record, ips, sizeof(ips));
+			rd_table_add(&table, "%s", service->namespace);
+			rd_table_add(&table, "%s", service->name);
+			rd_table_add(&table, "%s", type_name(port->record.type));
+			rd_table_add(&table, "%s", ips);
+			rd_table_add(&table, "%u", ntohs(port->record.port));
+			rd_table_add(&table, "%s", protocol_name(port->record.protocol));
+			rd_table_add(&table, "%u", count_endpoints(port));
+			rd_table_add(&table, "%s", port->record.port_name);
+			rd_table_add(&table, "%u", port->id);
+		}
+	}
+	close_view(&view);
+	return finish(&table, 1, settings, r, error);
+}
+
+/* ---- backends --------------------------------------------------------------------- */
+
+/* Is this backend in an earlier range of the port? Sets overlap. */
+static bool is_listed(const struct view *view, const struct rd_planned_port *port, size_t n,
+		      const struct rd_backend6 *backend)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct rd_range *range = &port->ranges[i];
+
+		for (uint32_t s = 0; s < range->count; s++)
+			if (view->plan.slots[range->family][range->first + s].id == backend->id)
+				return true;
+	}
+	return false;
+}
+
+static void add_backends(const struct view *view, const struct rd_planned *service,
+			 const struct rd_planned_port *port, struct rd_table *table)
+{
+	for (size_t i = 0; i < port->n_ranges; i++) {
+		const struct rd_range *range = &port->ranges[i];
+
+		for (uint32_t s = 0; s < range->count; s++) {
+			const struct rd_backend6 *slot =
+				&view->plan.slots[range->family][range->first + s];
+			struct rd_ip ip = rd_ip_from_words(
+				range->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6, slot->addr);
+			char text[RD_IP_PORT_TEXT];
+
+			if (is_listed(view, port, i, slot))
+				continue;
+			rd_table_add(table, "%s", service->namespace);
+			rd_table_add(table, "%s", service->name);
+			rd_table_add(table, "%u", ntohs(port->record.port));
+			rd_table_add(table, "%s", protocol_name(port->record.protocol));
+			rd_table_add(table, "%s", rd_ip_port_format(&ip, ntohs(slot->port), text));
+			rd_table_add(table, "%s", port->record.port_name);
+			rd_table_add(table, "%u", slot->id);
+			rd_table_add(table, "%u", range->first + s);
+		}
+	}
+}
+
+int rd_cmd_backends(const struct rd_settings *settings, struct rd_error *error)
+{
+	static const struct rd_column columns[] = {
+		{.key = "namespace"},
+		{.key = "name"},
+		{.key = "port", .number = true},
+		{.key = "protocol"},
+		{.key = "backend"},
+		{.key = "port_name", .wide = true},
+		{.key = "id", .wide = true, .number = true},
+		{.key = "slot", .wide = true, .number = true},
+	};
+	struct rd_table table = RD_TABLE("backends", columns);
+	const struct rd_planned *service = NULL;
+	struct view view;
+	int r = open_view(settings, &view, error);
+
+	while (!r && (service = rd_plan_next(&view.plan, (struct rd_planned *)service)))
+		for (size_t i = 0; i < service->n_ports; i++)
+			if (is_selected(settings, service->namespace, service->name))
+				add_backends(&view, service, &service->ports[i], &table);
+	close_view(&view);
+	return finish(&table, 1, settings, r, error);
+}
+
+/* ---- sockets ------------------------------------------------------------------------ */
+
+/* The Service that a socket dialled: whose id the record has, if that is still
+ * who has the address. Otherwise it was deleted, and NULL. */
+static const struct rd_planned *dialled_service(const struct view *view,
+						const struct rd_socket *socket)
+{
+	struct rd_frontend_key key = {
+		.family = socket->family == RD_IPV6 ? RD_6 : RD_4,
+		.key = {.port = socket->dialled_port, .protocol = socket->protocol},
+	};
+	const struct rd_planned *owner;
+
+	memcpy(key.key.addr, socket->dialled_addr, key.family == RD_6 ? 16 : 4);
+	owner = rd_plan_owner(&view->plan, &key);
+	return owner && rd_plan_port(&view->plan, socket->service) &&
+			       view->plan.by_id[socket->service] == owner
+		       ? owner
+		       : NULL;
+}
+
+static void add_socket(const struct view *view, const struct rd_settings *settings,
+		       const struct rd_socket *socket, struct rd_table *table)
+{
+	enum rd_ip_family family = socket->family == RD_IPV6 ? RD_FAMILY_6 : RD_FAMILY_4;
+	struct rd_ip dialled = rd_ip_from_words(family, socket->dialled_addr);
+	struct rd_ip backend = rd_ip_from_words(family, socket->backend_addr);
+	const struct rd_planned *service = dialled_service(view, socket);
+	char text[RD_IP_PORT_TEXT];
+
+	if (!is_selected(settings, service ? service->namespace : "", service ? service->name : ""))
+		return;
+	rd_table_add(table, "%s", protocol_name(socket->protocol));
+	rd_table_add(table, "%s", rd_ip_port_format(&dialled, ntohs(socket->dialled_port), text));
+	rd_table_add(table, "%s", rd_ip_port_format(&backend, ntohs(socket->backend_port), text));
+	rd_table_add(table, "%s", service ? service->namespace : "");
+	rd_table_add(table, "%s", service ? service->name : "");
+	rd_table_add(table, "%llu", (unsigned long long)socket->cookie);
+}
+
+int rd_cmd_sockets(const struct rd_settings *settings, struct rd_error *error)
+{
+	static const struct rd_column columns[] = {
+		{.key = "protocol"}, {.key = "dialled"},
+		{.key = "backend"},  {.key = "namespace"},
+		{.key = "name"},     {.key = "cookie", .wide = true, .number = true},
+	};
+	struct rd_table table = RD_TABLE("sockets", columns);
+	struct rd_socket socket;
+	struct view view;
+	int r = open_view(settings, &view, error);
+
+	for (uint32_t i = 0; !r && i < view.maps.entries[RD_MAP_SOCKETS]; i++)
+		if (rd_maps_socket(&view.maps, i, &socket))
+			add_socket(&view, settings, &socket, &table);
+	close_view(&view);
+	return finish(&table, 1, settings, r, error);
+}
+
+/* ---- status -------------------------------------------------------------------------- */
+
+static void add_time(struct rd_table *table, uint64_t ns)
+{
+	time_t seconds = (time_t)(ns / 1000000000U);
+	struct tm tm;
+	char text[32];
+
+	if (!ns || !gmtime_r(&seconds, &tm)) {
+		rd_table_add(table, "%s", "");
+		return;
+	}
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	rd_table_add(table, "%s", text);
+}
+
+static void add_agent(const struct rd_settings *settings, const struct rd_agent *agent,
+		      struct rd_table *table)
+{
+	bool running = rd_datapath_is_locked(settings->bpffs);
+
+	rd_table_add(table, "%s",
+		     !running	    ? "not running, the datapath goes on by itself"
+		     : agent->ready ? "ready"
+				    : "starting");
+	rd_table_add(table, "%u", running ? agent->pid : 0);
+	rd_table_add(table, "%s", agent->version);
+	rd_table_add(table, "%s", agent->cgroup);
+	rd_table_add(table, "%s", agent->source);
+	rd_table_add(table, "%u", agent->files_bad);
+	add_time(table, agent->started_ns);
+	add_time(table, agent->synced_ns);
+	add_time(table, agent->seen_ns);
+	rd_table_add(table, "%llu", (unsigned long long)agent->writes);
+	rd_table_add(table, "%u", agent->refused_count);
+}
+
+static void add_hooks(const struct rd_settings *settings, struct rd_table *table)
+{
+	for (size_t i = 0; i < rd_datapath_hooks(); i++) {
+		struct rd_hook_state hook = rd_datapath_hook(settings->bpffs, i);
+
+		rd_table_add(table, "%s", hook.name);
+		rd_table_add(table, "%s",
+			     !hook.program_id ? "not attached"
+			     : hook.cgroup_id ? "attached"
+					      : "its cgroup is gone");
+		rd_table_add(table, "%u", hook.program_id);
+		rd_table_add(table, "%llu", (unsigned long long)hook.cgroup_id);
+	}
+}
+
+static void add_fill(struct rd_table *table, const char *name, uint32_t used, uint32_t entries)
+{
+	rd_table_add(table, "%s", name);
+	rd_table_add(table, "%u", used);
+	rd_table_add(table, "%u", entries);
+	rd_table_add(table, "%.1f%%", entries ? 100.0 * used / entries : 0);
+}
+
+static uint32_t count_sockets(const struct view *view)
+{
+	struct rd_socket socket;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < view->maps.entries[RD_MAP_SOCKETS]; i++)
+		n += rd_maps_socket(&view->maps, i, &socket);
+	return n;
+}
+
+static void add_maps(const struct view *view, struct rd_table *table)
+{
+	const uint32_t *entries = view->maps.entries;
+
+	for (int i = 0; i < RD_MAPS; i++) {
+		static const struct {
+			enum rd_map map;
+			uint32_t family;
+		} frontends[] = {{RD_MAP_FRONTENDS4, RD_4}, {RD_MAP_FRONTENDS6, RD_6}},
+		  backends[] = {{RD_MAP_BACKENDS4, RD_4}, {RD_MAP_BACKENDS6, RD_6}};
+		const char *name = rd_map_name((enum rd_map)i);
+
+		for (size_t f = 0; f < RD_FAMILIES; f++) {
+			if (frontends[f].map == (enum rd_map)i)
+				add_fill(table, name, view->plan.n_frontends[f], entries[i]);
+			if (backends[f].map == (enum rd_map)i)
+				add_fill(table, name, view->plan.ranges[f].used_count, entries[i]);
+		}
+		if (i == RD_MAP_SERVICES)
+			add_fill(table, name, view->plan.ids.used_count, entries[i]);
+		if (i == RD_MAP_SOCKETS)
+			add_fill(table, name, count_sockets(view), entries[i]);
+	}
+}
+
+static void add_refused(const struct rd_agent *agent, struct rd_table *table)
+{
+	for (uint32_t i = 0; i < agent->refused_count && i < RD_REFUSED_SHOWN; i++) {
+		rd_table_add(table, "%.*s", (int)sizeof(agent->refused[i].service),
+			     agent->refused[i].service);
+		rd_table_add(table, "%.*s", (int)sizeof(agent->refused[i].reason),
+			     agent->refused[i].reason);
+	}
+}
+
+int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
+{
+	static const struct rd_column agent_columns[] = {
+		{.key = "agent"},
+		{.key = "pid", .number = true},
+		{.key = "version"},
+		{.key = "cgroup"},
+		{.key = "source"},
+		{.key = "files_not_used", .number = true},
+		{.key = "started"},
+		{.key = "last_change"},
+		{.key = "source_seen"},
+		{.key = "writes", .number = true},
+		{.key = "services_refused", .number = true},
+	};
+	static const struct rd_column hook_columns[] = {
+		{.key = "hook"},
+		{.key = "state"},
+		{.key = "program_id", .number = true},
+		{.key = "cgroup_id", .number = true},
+	};
+	static const struct rd_column map_columns[] = {
+		{.key = "map"},
+		{.key = "used", .number = true},
+		{.key = "entries", .number = true},
+		{.key = "full"},
+	};
+	static const struct rd_column object_columns[] = {
+		{.key = "kind"},
+		{.key = "objects", .number = true},
+	};
+	static const struct rd_column refused_columns[] = {
+		{.key = "refused"},
+		{.key = "reason"},
+	};
+	struct rd_table tables[] = {
+		RD_TABLE("agent", agent_columns),     RD_TABLE("objects", object_columns),
+		RD_TABLE("hooks", hook_columns),      RD_TABLE("maps", map_columns),
+		RD_TABLE("refused", refused_columns),
+	};
+	struct rd_agent agent;
+	struct view view;
+	int r = open_view(settings, &view, error);
+
+	tables[0].record = true;
+	if (!r) {
+		rd_maps_heard(&view.maps, &agent);
+		add_agent(settings, &agent, &tables[0]);
+		for (int kind = 0; kind < RD_KINDS; kind++) {
+			rd_table_add(&tables[1], "%s", rd_kind_name((enum rd_kind)kind));
+			rd_table_add(&tables[1], "%u", agent.objects[kind]);
+		}
+		add_hooks(settings, &tables[2]);
+		add_maps(&view, &tables[3]);
+		add_refused(&agent, &tables[4]);
+	}
+	close_view(&view);
+	return finish(tables, RD_ARRAY_SIZE(tables), settings, r, error);
+}

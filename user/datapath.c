@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "datapath.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "redial.skel.h"
+#include "system.h"
+
+struct rd_datapath {
+	struct rd_datapath_config config;
+	char *bpffs;
+	char *cgroup;
+	int lock;
+	struct redial_bpf *skeleton;
+	struct rd_maps maps;
+};
+
+/* Every hook: the program in the skeleton and the link's pin. */
+static const struct hook {
+	const char *name;
+	enum bpf_attach_type type;
+	size_t program; /* offset of the struct bpf_program * in the skeleton's progs */
+} hooks[] = {
+#define HOOK(name_, type_)                                                                         \
+	{                                                                                          \
+		.name = #name_, .type = (type_),                                                   \
+		.program = offsetof(struct redial_bpf, progs.rd_##name_)                           \
+	}
+	HOOK(sock_release, BPF_CGROUP_INET_SOCK_RELEASE),
+	HOOK(getpeername4, BPF_CGROUP_INET4_GETPEERNAME),
+	HOOK(getpeername6, BPF_CGROUP_INET6_GETPEERNAME),
+	/* Last: once connects are redialled, the rest must be in place. */
+	HOOK(connect4, BPF_CGROUP_INET4_CONNECT),
+	HOOK(connect6, BPF_CGROUP_INET6_CONNECT),
+#undef HOOK
+};
+
+/* ---- libbpf's messages ------------------------------------------------------- */
+
+static bool verbose;
+static char last_warning[256];
+
+void rd_datapath_verbose(void)
+{
+	verbose = true;
+}
+
+static int print_message(enum libbpf_print_level level, const char *format, va_list args)
+{
+	va_list again;
+
+	va_copy(again, args);
+	if (level == LIBBPF_WARN)
+		vsnprintf(last_warning, sizeof(last_warning), format, again);
+	va_end(again);
+	last_warning[strcspn(last_warning, "\n")] = '\0';
+	return verbose ? vfprintf(stderr, format, args) : 0;
+}
+
+/* ---- paths and locks ----------------------------------------------------------- */
+
+__attribute__((format(printf, 2, 3))) static int path_of(char path[PATH_MAX], const char *format,
+							 ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(path, PATH_MAX, format, args);
+	va_end(args);
+	return n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+/* Take the directory's lock. Returns a descriptor, -EWOULDBLOCK or -errno. */
+static int lock_directory(const char *bpffs)
+{
+	int fd = open(bpffs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		int r = -errno;
+
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+bool rd_datapath_is_locked(const char *bpffs)
+{
+	_rd_close_ int fd = lock_directory(bpffs);
+
+	return fd == -EWOULDBLOCK;
+}
+
+static int make_directory(const char *path, struct rd_error *error)
+{
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return rd_error_set(error, -errno, "cannot make %s: %s", path, strerror(errno));
+	return 0;
+}
+
+static int prepare_directory(struct rd_datapath *dp, struct rd_error *error)
+{
+	char path[PATH_MAX];
+	int r;
+
+	if (!rd_is_bpffs(dp->bpffs))
+		return rd_error_set(error, -ENODEV,
+				    "%s is not on a bpffs: 'mount -t bpf bpf /sys/fs/bpf', or "
+				    "name another with --bpffs",
+				    dp->bpffs);
+	if (!rd_is_cgroup2(dp->cgroup))
+		return rd_error_set(error, -ENODEV,
+				    "%s is not a cgroup2 directory: name one with --cgroup",
+				    dp->cgroup);
+	r = path_of(path, "%s/links", dp->bpffs) ?: make_directory(dp->bpffs, error)
+							    ?: make_directory(path, error);
+	if (r)
+		return r;
+	dp->lock = lock_directory(dp->bpffs);
+	if (dp->lock == -EWOULDBLOCK)
+		return rd_error_set(error, -EBUSY,
+				    "another agent is running on %s: stop it first, or use "
+				    "another --bpffs",
+				    dp->bpffs);
+	return dp->lock < 0 ? rd_error_set(error, dp->lock, "cannot lock %s: %s", dp->bpffs,
+					   strerror(-dp->lock))
+			    : 0;
+}
+
+/* ---- loading ---------------------------------------------------------------------- */
+
+static struct bpf_map *skeleton_map(const struct rd_datapath *dp, enum rd_map map)
+{
+	return bpf_object__find_map_by_name(dp->skeleton->obj, rd_map_name(map));
+}
+
+static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
+{
+	struct rd_limits limits = rd_limits_of(dp->config.max_services, dp->config.max_backends);
+
+	switch (map) {
+	case RD_MAP_FRONTENDS4:
+	case RD_MAP_FRONTENDS6:
+		return limits.max_frontends;
+	case RD_MAP_BACKENDS4:
+	case RD_MAP_BACKENDS6:
+		return limits.max_slots;
+	case RD_MAP_SERVICES:
+		return limits.max_ports;
+	case RD_MAP_SOCKETS:
+		return dp->config.socket_slots;
+	case RD_MAP_AGENT:
+		return 1;
+	case RD_MAP_SPILL:
+	case RD_MAPS:
+		break;
+	}
+	return 0;
+}
+
+/* Use the pinned map if there is one; its size must be the one asked for. */
+static int reuse_pin(struct rd_datapath *dp, enum rd_map map, struct rd_error *error)
+{
+	_rd_close_ int fd = -1;
+	struct bpf_map_info info = {0};
+	__u32 length = sizeof(info);
+	char path[PATH_MAX];
+	int r = path_of(path, "%s/%s", dp->bpffs, rd_map_name(map));
+
+	if (r)
+		return r;
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return errno == ENOENT ? 0
+				       : rd_error_set(error, -errno, "cannot open %s: %s", path,
+						      strerror(errno));
+	if (bpf_obj_get_info_by_fd(fd, &info, &length))
+		return -errno;
+	if (info.max_entries != wanted_entries(dp, map))
+		return rd_error_set(error, -EEXIST,
+				    "%s has room for %u entries and the flags ask for %u: keep "
+				    "--max-services and --max-backends, or run 'redial cleanup "
+				    "--bpffs %s' first",
+				    path, info.max_entries, wanted_entries(dp, map), dp->bpffs);
+	return bpf_map__reuse_fd(skeleton_map(dp, map), fd);
+}
+
+static int prepare_maps(struct rd_datapath *dp, struct rd_error *error)
+{
+	int r = rd_maps_check_layout(dp->bpffs, error);
+
+	for (int i = 0; !r && i < RD_MAPS; i++) {
+		if (wanted_entries(dp, (enum rd_map)i))
+			r = bpf_map__set_max_entries(skeleton_map(dp, (enum rd_map)i),
+						     wanted_entries(dp, (enum rd_map)i));
+		r = r ?: reuse_pin(dp, (enum rd_map)i, error);
+	}
+	return r;
+}
+
+static int pin_maps(struct rd_datapath *dp, struct rd_error *error)
+{
+	for (int i = 0; i < RD_MAPS; i++) {
+		char path[PATH_MAX];
+		int fd = bpf_map__fd(skeleton_map(dp, (enum rd_map)i));
+		int r = path_of(path, "%s/%s", dp->bpffs, rd_map_name((enum rd_map)i));
+
+		if (r)
+			return r;
+		if (bpf_obj_pin(fd, path) && errno != EEXIST)
+			return rd_error_set(error, -errno, "cannot pin %s: %s", path,
+					    strerror(errno));
+		dp->maps.fd[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		if (dp->maps.fd[i] < 0)
+			return -errno;
+	}
+	dp->maps.writable = true;
+	return rd_maps_map(&dp->maps);
+}
+
+static int load(struct rd_datapath *dp, struct rd_error *error)
+{
+	int r;
+
+	libbpf_set_print(print_message);
+	*error->text = '\0';
+	dp->skeleton = redial_bpf__open();
+	if (!dp->skeleton)
+		return rd_error_set(error, -errno, "cannot open the BPF object: %s", last_warning);
+	dp->skeleton->rodata->rd_socket_mask = dp->config.socket_slots - 1;
+	dp->skeleton->rodata->rd_has_set_retval =
+		libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval,
+					NULL) == 1;
+	r = prepare_maps(dp, error);
+	if (r)
+		return *error->text ? r
+				    : rd_error_set(error, r, "cannot prepare the maps: %s",
+						   strerror(-r));
+	r = redial_bpf__load(dp->skeleton);
+	if (r == -EPERM)
+		return rd_error_set(error, r,
+				    "not permitted to load BPF programs: run as root, "
+				    "or see 'redial check'");
+	if (r)
+		return rd_error_set(error, r,
+				    "the kernel does not take the BPF programs (%s): 'redial "
+				    "check' says what is missing: %s",
+				    strerror(-r), last_warning);
+	r = pin_maps(dp, error);
+	if (r && !*error->text)
+		rd_error_set(error, r, "cannot map the maps: %s", strerror(-r));
+	return r;
+}
+
+int rd_datapath_open(const struct rd_datapath_config *config, struct rd_datapath **ret_datapath,
+		     struct rd_error *error)
+{
+	struct rd_datapath *dp = calloc(1, sizeof(*dp));
+	int r = 0;
+
+	if (!dp)
+		return rd_error_set(error, -ENOMEM, "out of memory");
+	dp->config = *config;
+	dp->lock = -1;
+	dp->maps = RD_MAPS_NONE;
+	dp->bpffs = strdup(config->bpffs);
+	dp->cgroup = strdup(config->cgroup);
+	if (!dp->bpffs || !dp->cgroup)
+		r = rd_error_set(error, -ENOMEM, "out of memory");
+	r = r ?: prepare_directory(dp, error) ?: load(dp, error);
+	if (r) {
+		rd_datapath_close(dp);
+		return r;
+	}
+	*ret_datapath = dp;
+	return 0;
+}
+
+struct rd_maps *rd_datapath_maps(struct rd_datapath *datapath)
+{
+	return &datapath->maps;
+}
+
+void rd_datapath_close(struct rd_datapath *datapath)
+{
+	if (!datapath)
+		return;
+	rd_maps_close(&datapath->maps);
+	redial_bpf__destroy(datapath->skeleton);
+	rd_close_cleanup(&datapath->lock);
+	free(datapath->bpffs);
+	free(datapath->cgroup);
+	free(datapath);
+}
+
+/* ---- links -------------------------------------------------------------------------- */
+
+static int link_path(char path[PATH_MAX], const char *bpffs, const struct hook *hook)
+{
+	return path_of(path, "%s/links/%s", bpffs, hook->name);
+}
+
+static int link_info(struct bpf_link *link, struct bpf_link_info *ret_info)
+{
+	__u32 length = sizeof(*ret_info);
+
+	*ret_info = (struct bpf_link_info){0};
+	return bpf_obj_get_info_by_fd(bpf_link__fd(link), ret_info, &length) ? -errno : 0;
+}
+
+/* Does somebody else's program of redial's sit on this hook of the cgroup? A
+ * second one would be accepted by the kernel and make everything twice. */
+static bool is_taken(int cgroup, const struct hook *hook)
+{
+	__u32 ids[64], n = RD_ARRAY_SIZE(ids);
+	char name[BPF_OBJ_NAME_LEN];
+
+	if (bpf_prog_query(cgroup, hook->type, 0, NULL, ids, &n))
+		return false;
+	snprintf(name, sizeof(name), "rd_%s", hook->name);
+	for (__u32 i = 0; i < n; i++) {
+		_rd_close_ int fd = bpf_prog_get_fd_by_id(ids[i]);
+		struct bpf_prog_info info = {0};
+		__u32 length = sizeof(info);
+
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) &&
+		    !strcmp(info.name, name))
+			return true;
+	}
+	return false;
+}
+
+static int attach_new(struct rd_datapath *dp, const struct hook *hook,
+		      const struct bpf_program *program, const char *path, struct rd_error *error)
+{
+	_rd_close_ int cgroup = open(dp->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct bpf_link *link;
+	int r = 0;
+
+	if (cgroup < 0)
+		return rd_error_set(error, -errno, "cannot open %s: %s", dp->cgroup,
+				    strerror(errno));
+	if (is_taken(cgroup, hook))
+		return rd_error_set(error, -EBUSY,
+				    "another redial is attached to %s: run 'redial cleanup' with "
+				    "its --bpffs first",
+				    dp->cgroup);
+	link = bpf_program__attach_cgroup(program, cgroup);
+	if (!link)
+		return rd_error_set(error, -errno, "cannot attach %s to %s: %s", hook->name,
+				    dp->cgroup, strerror(errno));
+	if (bpf_link__pin(link, path))
+		r = rd_error_set(error, -errno, "cannot pin %s: %s", path, strerror(errno));
+	/* Pinned, it stays attached; not pinned, this detaches it. */
+	bpf_link__destroy(link);
+	return r;
+}
+
+/* Replace the program of a pinned link. Returns 1 if the link is dead because
+ * its cgroup was removed, and has been unpinned. */
+static int replace(struct rd_datapath *dp, const struct hook *hook, struct bpf_link *link,
+		   struct bpf_program *program, const char *path, struct rd_error *error)
+{
+	struct bpf_link_info info;
+	int r = link_info(link, &info);
+
+	if (r)
+		return rd_error_set(error, r, "cannot look at %s: %s", path, strerror(-r));
+	if (!info.cgroup.cgroup_id) {
+		unlink(path);
+		return 1;
+	}
+	if (info.cgroup.cgroup_id != rd_cgroup_id(dp->cgroup))
+		return rd_error_set(error, -EBUSY,
+				    "the programs pinned in %s are attached to another cgroup "
+				    "than %s: run 'redial cleanup --bpffs %s' first",
+				    dp->bpffs, dp->cgroup, dp->bpffs);
+	r = bpf_link__update_program(link, program);
+	return r ? rd_error_set(error, r, "cannot replace %s: %s", hook->name, strerror(-r)) : 0;
+}
+
+static int attach(struct rd_datapath *dp, const struct hook *hook, struct rd_error *error)
+{
+	struct bpf_program *program;
+	struct bpf_link *link;
+	char path[PATH_MAX];
+	int r = link_path(path, dp->bpffs, hook);
+
+	if (r)
+		return rd_error_set(error, r, "%s is too long", dp->bpffs);
+	memcpy(&program, (char *)dp->skeleton + hook->program, sizeof(program));
+	link = bpf_link__open(path);
+	if (!link)
+		return errno == ENOENT ? attach_new(dp, hook, program, path, error)
+				       : rd_error_set(error, -errno, "cannot open %s: %s", path,
+						      strerror(errno));
+	r = replace(dp, hook, link, program, path, error);
+	bpf_link__destroy(link);
+	return r == 1 ? attach_new(dp, hook, program, path, error) : r;
+}
+
+int rd_datapath_attach(struct rd_datapath *datapath, struct rd_error *error)
+{
+	for (size_t i = 0; i < RD_ARRAY_SIZE(hooks); i++) {
+		int r = attach(datapath, &hooks[i], error);
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+size_t rd_datapath_hooks(void)
+{
+	return RD_ARRAY_SIZE(hooks);
+}
+
+struct rd_hook_state rd_datapath_hook(const char *bpffs, size_t i)
+{
+	struct rd_hook_state state = {.name = hooks[i].name};
+	struct bpf_link_info info;
+	struct bpf_link *link;
+	char path[PATH_MAX];
+
+	libbpf_set_print(print_message);
+	if (link_path(path, bpffs, &hooks[i]))
+		return state;
+	link = bpf_link__open(path);
+	if (link && !link_info(link, &info)) {
+		state.program_id = info.prog_id;
+		state.cgroup_id = info.cgroup.cgroup_id;
+	}
+	bpf_link__destroy(link);
+	return state;
+}
+
+/* ---- removal --------------------------------------------------------------------------- */
+
+/* Detach and unpin one hook; connects first, as the table's end. */
+static int remove_link(const char *bpffs, const struct hook *hook, bool *done,
+		       struct rd_error *error)
+{
+	struct bpf_link *link;
+	char path[PATH_MAX];
+	int r = link_path(path, bpffs, hook);
+
+	if (r)
+		return rd_error_set(error, r, "%s is too long", bpffs);
+	link = bpf_link__open(path);
+	if (!link)
+		return errno == ENOENT ? 0
+				       : rd_error_set(error, -errno, "cannot open %s: %s", path,
+						      strerror(errno));
+	*done = true;
+	/* Whoever else holds the link, it acts no longer. */
+	r = bpf_link__detach(link);
+	bpf_link__destroy(link);
+	if (unlink(path) || r)
+		return rd_error_set(error, r ?: -errno, "cannot remove %s: %s", path,
+				    strerror(r ? -r : errno));
+	return 0;
+}
+
+static int remove_map(const char *bpffs, enum rd_map map, bool *done, struct rd_error *error)
+{
+	char path[PATH_MAX];
+	int r = path_of(path, "%s/%s", bpffs, rd_map_name(map));
+
+	if (r)
+		return rd_error_set(error, r, "%s is too long", bpffs);
+	if (!unlink(path)) {
+		*done = true;
+		return 0;
+	}
+	return errno == ENOENT
+		       ? 0
+		       : rd_error_set(error, -errno, "cannot remove %s: %s", path, strerror(errno));
+}
+
+int rd_datapath_cleanup(const char *bpffs, bool *ret_done, struct rd_error *error)
+{
+	_rd_close_ int lock = lock_directory(bpffs);
+	char path[PATH_MAX];
+	bool done = false;
+	int r = 0;
+
+	*ret_done = false;
+	if (lock == -ENOENT)
+		return 0;
+	if (lock == -EWOULDBLOCK)
+		return rd_error_set(error, -EBUSY, "an agent is running on %s: stop it first",
+				    bpffs);
+	if (lock < 0)
+		return rd_error_set(error, lock, "cannot open %s: %s", bpffs, strerror(-lock));
+	if (!rd_is_bpffs(bpffs))
+		return rd_error_set(error, -ENODEV, "%s is not on a bpffs", bpffs);
+	libbpf_set_print(print_message);
+	for (size_t i = RD_ARRAY_SIZE(hooks); !r && i-- > 0;)
+		r = remove_link(bpffs, &hooks[i], &done, error);
+	for (int i = 0; !r && i < RD_MAPS; i++)
+		r = remove_map(bpffs, (enum rd_map)i, &done, error);
+	*ret_done = done;
+	if (r)
+		return r;
+	if (path_of(path, "%s/links", bpffs) || (rmdir(path) && errno != ENOENT) ||
+	    (rmdir(bpffs) && errno != ENOTEMPTY && errno != EBUSY))
+		return rd_error_set(error, -errno, "cannot remove %s: %s", bpffs, strerror(errno));
+	return 0;
+}

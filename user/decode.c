@@ -1,0 +1,838 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "decode.h"
+
+#include <cjson/cJSON.h>
+#include <ctype.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <stdarg.h>
+#include <time.h>
+
+/* The limits of the Kubernetes API (RFC 1123): labels and subdomains. */
+#define LABEL_LENGTH (RD_LABEL_MAX - 1)
+#define SUBDOMAIN_LENGTH 253
+
+/* Where the decoder is, for the error's text. */
+struct place {
+	const char *kind;
+	const char *namespace;
+	const char *name;
+	struct rd_error *error;
+};
+
+#define FAIL(place, ...) fail((place), __VA_ARGS__)
+
+__attribute__((format(printf, 2, 3))) static int fail(const struct place *place, const char *format,
+						      ...)
+{
+	char what[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	return rd_error_set(place->error, -EINVAL, "%s %s%s%s: %s", place->kind,
+			    place->namespace ?: "", place->namespace ? "/" : "",
+			    place->name ?: "without a name", what);
+}
+
+/* ---- reading fields -------------------------------------------------------- */
+
+/* A member that is there and is not null, or NULL. */
+static const cJSON *member(const cJSON *object, const char *key)
+{
+	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
+
+	return cJSON_IsNull(item) ? NULL : item;
+}
+
+static bool has_member(const cJSON *object, const char *key)
+{
+	return cJSON_GetObjectItemCaseSensitive(object, key) != NULL;
+}
+
+/* An object-valued member. Absent and null read as an empty object (NULL). */
+static int get_object(const struct place *place, const cJSON *parent, const char *key,
+		      const cJSON **ret_object)
+{
+	const cJSON *item = member(parent, key);
+
+	if (item && !cJSON_IsObject(item))
+		return FAIL(place, "%s must be an object", key);
+	*ret_object = item;
+	return 0;
+}
+
+static int get_array(const struct place *place, const cJSON *parent, const char *key,
+		     const cJSON **ret_array)
+{
+	const cJSON *item = member(parent, key);
+
+	if (item && !cJSON_IsArray(item))
+		return FAIL(place, "%s must be a list", key);
+	*ret_array = item;
+	return 0;
+}
+
+/* A string member, borrowed; @otherwise if absent. */
+static int get_string(const struct place *place, const cJSON *parent, const char *key,
+		      const char *otherwise, const char **ret_text)
+{
+	const cJSON *item = member(parent, key);
+
+	if (item && !cJSON_IsString(item))
+		return FAIL(place, "%s must be a string", key);
+	*ret_text = item ? item->valuestring : otherwise;
+	return 0;
+}
+
+static int get_bool(const struct place *place, const cJSON *parent, const char *key, bool otherwise,
+		    bool *ret_value)
+{
+	const cJSON *item = member(parent, key);
+
+	if (item && !cJSON_IsBool(item))
+		return FAIL(place, "%s must be true or false", key);
+	*ret_value = item ? cJSON_IsTrue(item) : otherwise;
+	return 0;
+}
+
+/* A port number from a JSON number: 1..65535. */
+static int to_port(const struct place *place, const cJSON *item, const char *key,
+		   uint16_t *ret_port)
+{
+	if (!cJSON_IsNumber(item))
+		return FAIL(place, "%s must be a number", key);
+	if (item->valuedouble != (double)item->valueint || item->valueint < 1 ||
+	    item->valueint > 65535)
+		return FAIL(place, "%s %g is not a port, which is 1 to 65535", key,
+			    item->valuedouble);
+	*ret_port = (uint16_t)item->valueint;
+	return 0;
+}
+
+static int get_protocol(const struct place *place, const cJSON *parent, uint8_t *ret_protocol)
+{
+	const char *text;
+	int r = get_string(place, parent, "protocol", "TCP", &text);
+
+	if (r)
+		return r;
+	if (!strcmp(text, "TCP"))
+		*ret_protocol = IPPROTO_TCP;
+	else if (!strcmp(text, "UDP"))
+		*ret_protocol = IPPROTO_UDP;
+	else if (!strcmp(text, "SCTP"))
+		*ret_protocol = IPPROTO_SCTP;
+	else
+		return FAIL(place, "protocol \"%.32s\" is none of TCP, UDP and SCTP", text);
+	return 0;
+}
+
+static int to_ip(const struct place *place, const char *text, const char *key, struct rd_ip *ret_ip)
+{
+	if (rd_ip_parse(text, ret_ip))
+		return FAIL(place, "%s \"%.64s\" is not an IP address", key, text);
+	return 0;
+}
+
+static int copy_string(const char *text, char **ret_copy)
+{
+	*ret_copy = strdup(text);
+	return *ret_copy ? 0 : -ENOMEM;
+}
+
+static bool is_name(const char *text, size_t longest, bool dots)
+{
+	size_t n = strlen(text);
+
+	if (!n || n > longest)
+		return false;
+	for (size_t i = 0; i < n; i++) {
+		bool inner = i > 0 && i + 1 < n;
+		unsigned char c = (unsigned char)text[i];
+
+		if (!islower(c) && !isdigit(c) && !(inner && (c == '-' || (dots && c == '.'))))
+			return false;
+	}
+	return true;
+}
+
+/* A port's name: "" or a label. */
+static int get_port_name(const struct place *place, const cJSON *parent, char **ret_name)
+{
+	const char *text;
+	int r = get_string(place, parent, "name", "", &text);
+
+	if (r)
+		return r;
+	if (*text && !is_name(text, LABEL_LENGTH, false))
+		return FAIL(place, "port name \"%.64s\" is not a DNS label", text);
+	return copy_string(text, ret_name);
+}
+
+/* Allocate room for as many elements as the array has (at least one, so that
+ * NULL always means out of memory). */
+static void *elements(const cJSON *array, size_t size)
+{
+	return calloc((size_t)cJSON_GetArraySize(array) + 1, size);
+}
+
+static int get_labels(const struct place *place, const cJSON *parent, const char *key,
+		      struct rd_label **labels, size_t *n)
+{
+	const cJSON *object, *item;
+	int r = get_object(place, parent, key, &object);
+
+	if (r)
+		return r;
+	*labels = elements(object, sizeof(**labels));
+	if (!*labels)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, object) {
+		struct rd_label *label = &(*labels)[*n];
+
+		if (!cJSON_IsString(item))
+			return FAIL(place, "%s.%.64s must be a string", key, item->string);
+		++*n;
+		if (copy_string(item->string, &label->key) ||
+		    copy_string(item->valuestring, &label->value))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* ---- Service ---------------------------------------------------------------- */
+
+static int decode_type(const struct place *place, const cJSON *spec,
+		       struct rd_service_spec *service)
+{
+	static const char *const names[] = {
+		[RD_TYPE_CLUSTER_IP] = "ClusterIP",
+		[RD_TYPE_NODE_PORT] = "NodePort",
+		[RD_TYPE_LOAD_BALANCER] = "LoadBalancer",
+		[RD_TYPE_EXTERNAL_NAME] = "ExternalName",
+	};
+	const char *text;
+	int r = get_string(place, spec, "type", names[RD_TYPE_CLUSTER_IP], &text);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < RD_ARRAY_SIZE(names); i++) {
+		if (strcmp(names[i], text))
+			continue;
+		service->type = (enum rd_service_type)i;
+		return 0;
+	}
+	return FAIL(place, "type \"%.32s\" is not a Service type", text);
+}
+
+static int decode_cluster_ip(const struct place *place, const char *text,
+			     struct rd_service_spec *service)
+{
+	struct rd_ip ip;
+	struct rd_ip *of_family;
+	int r;
+
+	if (!*text)
+		return 0;
+	if (!strcmp(text, "None")) {
+		service->headless = true;
+		return 0;
+	}
+	r = to_ip(place, text, "clusterIP", &ip);
+	if (r)
+		return r;
+	of_family = &service->cluster_ip[ip.family == RD_FAMILY_6];
+	if (of_family->family && rd_ip_compare(of_family, &ip))
+		return FAIL(place, "clusterIPs has two addresses of one family");
+	*of_family = ip;
+	return 0;
+}
+
+static int decode_cluster_ips(const struct place *place, const cJSON *spec,
+			      struct rd_service_spec *service)
+{
+	const cJSON *list, *item;
+	const char *text;
+	int r = get_string(place, spec, "clusterIP", "", &text)
+			?: decode_cluster_ip(place, text, service);
+
+	r = r ?: get_array(place, spec, "clusterIPs", &list);
+	if (r)
+		return r;
+	cJSON_ArrayForEach(item, list) {
+		if (!cJSON_IsString(item))
+			return FAIL(place, "clusterIPs must hold strings");
+		r = decode_cluster_ip(place, item->valuestring, service);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int decode_target(const struct place *place, const cJSON *item, struct rd_service_port *port)
+{
+	const cJSON *target = member(item, "targetPort");
+
+	if (!target || (cJSON_IsNumber(target) && target->valueint == 0))
+		return 0;
+	if (!cJSON_IsString(target))
+		return to_port(place, target, "targetPort", &port->target_number);
+	if (!is_name(target->valuestring, LABEL_LENGTH, false))
+		return FAIL(place, "targetPort \"%.64s\" is neither a number nor a port's name",
+			    target->valuestring);
+	return copy_string(target->valuestring, &port->target_name);
+}
+
+/* The API server refuses these too: names and (port, protocol) are unique, and
+ * only a single port may be without a name. */
+static int check_service_port(const struct place *place, const struct rd_service_spec *service,
+			      const struct rd_service_port *port, int n_ports)
+{
+	if (n_ports > 1 && !*port->name)
+		return FAIL(place, "port %u needs a name, because there are several", port->port);
+	for (const struct rd_service_port *other = service->ports; other < port; other++) {
+		if (!strcmp(other->name, port->name))
+			return FAIL(place, "port name \"%s\" appears twice", port->name);
+		if (other->port == port->port && other->protocol == port->protocol)
+			return FAIL(place, "port %u appears twice", port->port);
+	}
+	return 0;
+}
+
+static int decode_service_ports(const struct place *place, const cJSON *spec,
+				struct rd_service_spec *service)
+{
+	const cJSON *list, *item;
+	int r = get_array(place, spec, "ports", &list);
+
+	if (r)
+		return r;
+	service->ports = elements(list, sizeof(*service->ports));
+	if (!service->ports)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, list) {
+		struct rd_service_port *port = &service->ports[service->n_ports++];
+
+		r = get_port_name(place, item, &port->name)
+			    ?: get_protocol(place, item, &port->protocol);
+		r = r
+			    ?: to_port(place, cJSON_GetObjectItemCaseSensitive(item, "port"),
+				       "port", &port->port);
+		r = r ?: decode_target(place, item, port);
+		r = r ?: check_service_port(place, service, port, cJSON_GetArraySize(list));
+		if (r)
+			return r;
+	}
+	if (!service->n_ports && !service->headless && service->type != RD_TYPE_EXTERNAL_NAME)
+		return FAIL(place, "has no ports");
+	return 0;
+}
+
+static int decode_service(const struct place *place, const cJSON *root, struct rd_object *object)
+{
+	struct rd_service_spec *service = &object->service;
+	const cJSON *meta = member(root, "metadata");
+	const cJSON *spec, *labels;
+	int r = get_object(place, root, "spec", &spec);
+
+	r = r ?: get_object(place, meta, "labels", &labels);
+	if (r)
+		return r;
+	service->not_ours = has_member(labels, "service.kubernetes.io/service-proxy-name");
+	r = decode_type(place, spec, service);
+	r = r ?: decode_cluster_ips(place, spec, service);
+	r = r
+		    ?: get_bool(place, spec, "publishNotReadyAddresses", false,
+				&service->publish_not_ready);
+	r = r ?: get_labels(place, spec, "selector", &service->selector, &service->n_selector);
+	return r ?: decode_service_ports(place, spec, service);
+}
+
+/* ---- EndpointSlice and Endpoints -------------------------------------------- */
+
+/* A port that is null or has a null name or number is no port (A10); an absent
+ * name is the API's default, "". */
+static bool is_no_port(const cJSON *item)
+{
+	const cJSON *port = member(item, "port");
+
+	return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(item, "name")) || !port ||
+	       (cJSON_IsNumber(port) && port->valueint == 0);
+}
+
+static int decode_slice_ports(const struct place *place, const cJSON *parent,
+			      struct rd_subset *subset)
+{
+	const cJSON *list, *item;
+	int r = get_array(place, parent, "ports", &list);
+
+	if (r)
+		return r;
+	subset->ports = elements(list, sizeof(*subset->ports));
+	if (!subset->ports)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, list) {
+		struct rd_slice_port *port = &subset->ports[subset->n_ports];
+
+		if (is_no_port(item))
+			continue;
+		subset->n_ports++;
+		r = get_port_name(place, item, &port->name)
+			    ?: get_protocol(place, item, &port->protocol);
+		r = r ?: to_port(place, member(item, "port"), "port", &port->port);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int decode_slice_endpoint(const struct place *place, const cJSON *item, int family,
+				 struct rd_subset *subset)
+{
+	struct rd_slice_endpoint *endpoint = &subset->endpoints[subset->n_endpoints];
+	const cJSON *addresses, *conditions, *first;
+	int r = get_array(place, item, "addresses", &addresses);
+
+	r = r ?: get_object(place, item, "conditions", &conditions);
+	if (r)
+		return r;
+	/* Only the first address counts, and without one it is no endpoint (A11). */
+	first = cJSON_GetArrayItem(addresses, 0);
+	if (!first)
+		return 0;
+	if (!cJSON_IsString(first))
+		return FAIL(place, "addresses must hold strings");
+	r = to_ip(place, first->valuestring, "address", &endpoint->ip);
+	if (r)
+		return r;
+	if (endpoint->ip.family != family)
+		return FAIL(place, "address %.64s is not of the slice's addressType",
+			    first->valuestring);
+	/* The defaults of absent conditions: B1. */
+	r = get_bool(place, conditions, "ready", true, &endpoint->ready);
+	r = r ?: get_bool(place, conditions, "serving", true, &endpoint->serving);
+	r = r ?: get_bool(place, conditions, "terminating", false, &endpoint->terminating);
+	if (!r)
+		subset->n_endpoints++;
+	return r;
+}
+
+static int decode_slice(const struct place *place, const cJSON *root, struct rd_object *object)
+{
+	struct rd_slice_spec *slice = &object->slice;
+	const cJSON *meta = member(root, "metadata");
+	const cJSON *labels, *list, *item;
+	const char *service, *type;
+	int family;
+	int r = get_object(place, meta, "labels", &labels);
+
+	r = r ?: get_string(place, labels, "kubernetes.io/service-name", "", &service);
+	r = r ?: get_string(place, root, "addressType", "IPv4", &type);
+	r = r ?: get_array(place, root, "endpoints", &list);
+	r = r ?: copy_string(service, &slice->service);
+	if (r)
+		return r;
+	slice->ignored =
+		has_member(labels, "service.kubernetes.io/headless") || !strcmp(type, "FQDN");
+	family = !strcmp(type, "IPv4") ? RD_FAMILY_4 : RD_FAMILY_6;
+	if (!slice->ignored && strcmp(type, "IPv4") && strcmp(type, "IPv6"))
+		return FAIL(place, "addressType \"%.32s\" is none of IPv4, IPv6 and FQDN", type);
+	slice->subsets = calloc(1, sizeof(*slice->subsets));
+	if (!slice->subsets)
+		return -ENOMEM;
+	slice->n_subsets = 1;
+	slice->subsets->endpoints = elements(list, sizeof(*slice->subsets->endpoints));
+	if (!slice->subsets->endpoints)
+		return -ENOMEM;
+	if (slice->ignored)
+		return 0;
+	r = decode_slice_ports(place, root, slice->subsets);
+	cJSON_ArrayForEach(item, list)
+		r = r ?: decode_slice_endpoint(place, item, family, slice->subsets);
+	return r;
+}
+
+static int decode_addresses(const struct place *place, const cJSON *list, bool ready,
+			    struct rd_subset *subset)
+{
+	const cJSON *item;
+
+	cJSON_ArrayForEach(item, list) {
+		struct rd_slice_endpoint *endpoint = &subset->endpoints[subset->n_endpoints];
+		const char *text;
+		int r = get_string(place, item, "ip", "", &text)
+				?: to_ip(place, text, "ip", &endpoint->ip);
+
+		if (r)
+			return r;
+		/* A mirrored not-ready endpoint: serving, but not terminating (A18). */
+		endpoint->ready = ready;
+		endpoint->serving = true;
+		subset->n_endpoints++;
+	}
+	return 0;
+}
+
+static int decode_subset(const struct place *place, const cJSON *item, struct rd_subset *subset)
+{
+	const cJSON *ready, *not_ready;
+	int r = get_array(place, item, "addresses", &ready);
+
+	r = r ?: get_array(place, item, "notReadyAddresses", &not_ready);
+	if (r)
+		return r;
+	subset->endpoints = calloc((size_t)cJSON_GetArraySize(ready) +
+					   (size_t)cJSON_GetArraySize(not_ready) + 1,
+				   sizeof(*subset->endpoints));
+	if (!subset->endpoints)
+		return -ENOMEM;
+	r = decode_slice_ports(place, item, subset);
+	r = r ?: decode_addresses(place, ready, true, subset);
+	return r ?: decode_addresses(place, not_ready, false, subset);
+}
+
+/* What the mirroring controller leaves alone: A18. */
+static bool is_not_mirrored(const cJSON *labels, const cJSON *annotations)
+{
+	const cJSON *skip = member(labels, "endpointslice.kubernetes.io/skip-mirror");
+
+	return (cJSON_IsString(skip) && !strcmp(skip->valuestring, "true")) ||
+	       has_member(annotations, "control-plane.alpha.kubernetes.io/leader");
+}
+
+static int decode_endpoints(const struct place *place, const cJSON *root, struct rd_object *object)
+{
+	struct rd_slice_spec *slice = &object->slice;
+	const cJSON *meta = member(root, "metadata");
+	const cJSON *labels, *annotations, *list, *item;
+	int r = get_object(place, meta, "labels", &labels);
+
+	r = r ?: get_object(place, meta, "annotations", &annotations);
+	r = r ?: get_array(place, root, "subsets", &list);
+	r = r ?: copy_string(object->name, &slice->service);
+	if (r)
+		return r;
+	slice->ignored = is_not_mirrored(labels, annotations);
+	slice->subsets = elements(list, sizeof(*slice->subsets));
+	if (!slice->subsets)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, list) {
+		r = decode_subset(place, item, &slice->subsets[slice->n_subsets++]);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- Pod ----------------------------------------------------------------------- */
+
+static int decode_pod_ip(const struct place *place, const char *text, struct rd_pod_spec *pod)
+{
+	struct rd_ip ip;
+	int r;
+
+	if (!*text)
+		return 0;
+	r = to_ip(place, text, "podIP", &ip);
+	if (!r)
+		pod->ip[ip.family == RD_FAMILY_6] = ip;
+	return r;
+}
+
+static int decode_pod_ips(const struct place *place, const cJSON *status, struct rd_pod_spec *pod)
+{
+	const cJSON *list, *item;
+	const char *text;
+	int r = get_string(place, status, "podIP", "", &text) ?: decode_pod_ip(place, text, pod);
+
+	r = r ?: get_array(place, status, "podIPs", &list);
+	if (r)
+		return r;
+	cJSON_ArrayForEach(item, list) {
+		r = get_string(place, item, "ip", "", &text) ?: decode_pod_ip(place, text, pod);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int decode_ready(const struct place *place, const cJSON *status, bool *ret_ready)
+{
+	const cJSON *list, *item;
+	const char *type, *value;
+	int r = get_array(place, status, "conditions", &list);
+	bool ready = !list;
+
+	if (r)
+		return r;
+	cJSON_ArrayForEach(item, list) {
+		r = get_string(place, item, "type", "", &type)
+			    ?: get_string(place, item, "status", "", &value);
+		if (r)
+			return r;
+		if (!strcmp(type, "Ready"))
+			ready = !strcmp(value, "True");
+	}
+	*ret_ready = ready;
+	return 0;
+}
+
+/* Append the named ports of one container. */
+static int decode_container_ports(const struct place *place, const cJSON *container,
+				  struct rd_pod_spec *pod)
+{
+	const cJSON *list, *item;
+	int r = get_array(place, container, "ports", &list);
+
+	if (r)
+		return r;
+	cJSON_ArrayForEach(item, list) {
+		struct rd_slice_port port = {0};
+
+		r = rd_array_grow(&pod->ports, pod->n_ports, sizeof(*pod->ports));
+		r = r ?: get_port_name(place, item, &port.name);
+		if (r)
+			return r;
+		pod->ports[pod->n_ports++] = port;
+		r = get_protocol(place, item, &pod->ports[pod->n_ports - 1].protocol);
+		r = r
+			    ?: to_port(place,
+				       cJSON_GetObjectItemCaseSensitive(item, "containerPort"),
+				       "containerPort", &pod->ports[pod->n_ports - 1].port);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* The ports a named targetPort is looked up in: of the containers, then of the
+ * init containers that run on beside them. */
+static int decode_containers(const struct place *place, const cJSON *spec, struct rd_pod_spec *pod)
+{
+	const cJSON *containers, *init, *item;
+	const char *restart;
+	int r = get_array(place, spec, "containers", &containers);
+
+	r = r ?: get_array(place, spec, "initContainers", &init);
+	if (r)
+		return r;
+	cJSON_ArrayForEach(item, containers) {
+		r = decode_container_ports(place, item, pod);
+		if (r)
+			return r;
+	}
+	cJSON_ArrayForEach(item, init) {
+		r = get_string(place, item, "restartPolicy", "", &restart);
+		if (!r && !strcmp(restart, "Always"))
+			r = decode_container_ports(place, item, pod);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int decode_pod(const struct place *place, const cJSON *root, struct rd_object *object)
+{
+	struct rd_pod_spec *pod = &object->pod;
+	const cJSON *meta = member(root, "metadata");
+	const cJSON *spec, *status;
+	const char *phase;
+	int r = get_object(place, root, "spec", &spec);
+
+	r = r ?: get_object(place, root, "status", &status);
+	r = r ?: get_string(place, status, "phase", "", &phase);
+	r = r ?: get_labels(place, meta, "labels", &pod->labels, &pod->n_labels);
+	r = r ?: decode_pod_ips(place, status, pod);
+	r = r ?: decode_ready(place, status, &pod->ready);
+	if (r)
+		return r;
+	pod->ended = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
+	pod->terminating = member(meta, "deletionTimestamp") != NULL;
+	return decode_containers(place, spec, pod);
+}
+
+/* ---- documents ------------------------------------------------------------------ */
+
+/* A Node matters by being there; nothing of it is used yet. */
+static int decode_node(const struct place *place, const cJSON *root, struct rd_object *object)
+{
+	(void)place;
+	(void)root;
+	(void)object;
+	return 0;
+}
+
+static const struct kind {
+	const char *api_group; /* of apiVersion, without the version */
+	int (*decode)(const struct place *place, const cJSON *root, struct rd_object *object);
+	bool cluster_scoped;
+	bool label_name; /* the name is a DNS label, not a subdomain */
+} kinds[] = {
+	[RD_SERVICE] = {.api_group = "", .decode = decode_service, .label_name = true},
+	[RD_SLICE] = {.api_group = "discovery.k8s.io", .decode = decode_slice},
+	[RD_ENDPOINTS] = {.api_group = "", .decode = decode_endpoints},
+	[RD_POD] = {.api_group = "", .decode = decode_pod},
+	[RD_NODE] = {.api_group = "", .decode = decode_node, .cluster_scoped = true},
+};
+_Static_assert(RD_ARRAY_SIZE(kinds) == RD_KINDS, "a decoder for every kind");
+
+/* The kind of that name and API group, or RD_KINDS. An object without an
+ * apiVersion is taken by its kind alone, as items of an API list are. */
+static enum rd_kind find_kind(const char *kind, const char *api_version)
+{
+	for (unsigned i = 0; i < RD_KINDS; i++) {
+		size_t group = strlen(kinds[i].api_group);
+		const char *slash = strchr(api_version, '/');
+
+		if (strcmp(rd_kind_name(i), kind))
+			continue;
+		if (!*api_version || (slash ? (size_t)(slash - api_version) : 0) == group)
+			if (!strncmp(api_version, kinds[i].api_group, group))
+				return i;
+	}
+	return RD_KINDS;
+}
+
+static void note_skipped(struct rd_decoded *decoded, const char *kind)
+{
+	size_t used = strlen(decoded->skipped_kinds);
+
+	decoded->skipped++;
+	if (strstr(decoded->skipped_kinds, kind) ||
+	    used + strlen(kind) + 2 > sizeof(decoded->skipped_kinds))
+		return;
+	snprintf(decoded->skipped_kinds + used, sizeof(decoded->skipped_kinds) - used, "%s%s",
+		 used ? "," : "", kind);
+}
+
+static int64_t parse_time(const char *text)
+{
+	struct tm tm = {0};
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+
+	return end && *end == 'Z' ? (int64_t)timegm(&tm) : 0;
+}
+
+static int decode_meta(struct place *place, const struct kind *kind, const cJSON *root,
+		       struct rd_object *object)
+{
+	const char *name, *namespace, *created;
+	const cJSON *meta;
+	int r = get_object(place, root, "metadata", &meta);
+
+	r = r ?: get_string(place, meta, "name", "", &name);
+	r = r ?: get_string(place, meta, "namespace", "default", &namespace);
+	r = r ?: get_string(place, meta, "creationTimestamp", "", &created);
+	if (r)
+		return r;
+	if (!*name)
+		return FAIL(place, "metadata.name is missing");
+	if (kind->cluster_scoped)
+	namespace = "";
+	else if (!is_name(namespace, LABEL_LENGTH, false)) return FAIL(
+		place, "namespace \"%.64s\" is not a DNS label", namespace);
+	if (!is_name(name, kind->label_name ? LABEL_LENGTH : SUBDOMAIN_LENGTH, !kind->label_name))
+		return FAIL(place, "name \"%.64s\" is not a DNS %s", name,
+			    kind->label_name ? "label" : "name");
+	if (copy_string(namespace, &object->namespace) || copy_string(name, &object->name))
+		return -ENOMEM;
+	object->created = parse_time(created);
+	place->namespace = kind->cluster_scoped ? NULL : object->namespace;
+	place->name = object->name;
+	return 0;
+}
+
+static int decode_object(const cJSON *root, const char *kind_text, const char *api_version,
+			 const char *origin, struct rd_decoded *decoded, struct rd_error *error)
+{
+	enum rd_kind kind = find_kind(kind_text, api_version);
+	_rd_object_ struct rd_object *object = NULL;
+	struct place place = {.kind = kind_text, .error = error};
+	int r;
+
+	if (kind == RD_KINDS) {
+		note_skipped(decoded, kind_text);
+		return 0;
+	}
+	object = calloc(1, sizeof(*object));
+	if (!object)
+		return -ENOMEM;
+	object->kind = kind;
+	object->origin = origin;
+	r = decode_meta(&place, &kinds[kind], root, object);
+	r = r ?: kinds[kind].decode(&place, root, object);
+	r = r ?: rd_array_grow(&decoded->objects, decoded->n, sizeof(struct rd_object *));
+	if (r)
+		return r;
+	decoded->objects[decoded->n++] = rd_take(object);
+	return 0;
+}
+
+/* "ServiceList" and "List" give "Service" and "": what their items are, unless
+ * they say so themselves. Returns false if the kind is no list. */
+static bool item_kind(const char *list_kind, char *ret_kind, size_t size)
+{
+	size_t n = strlen(list_kind);
+
+	if (n < strlen("List") || n - 4 >= size || strcmp(list_kind + n - 4, "List"))
+		return false;
+	memcpy(ret_kind, list_kind, n - 4);
+	ret_kind[n - 4] = '\0';
+	return true;
+}
+
+static int decode_any(const cJSON *root, const char *default_kind, const char *default_version,
+		      const char *origin, struct rd_decoded *decoded, struct rd_error *error)
+{
+	struct place place = {.kind = "object", .error = error};
+	const char *kind, *version;
+	const cJSON *items, *item;
+	char item_default[64];
+	int r;
+
+	if (!cJSON_IsObject(root))
+		return rd_error_set(error, -EINVAL, "not a Kubernetes object: no kind");
+	r = get_string(&place, root, "kind", default_kind, &kind);
+	r = r ?: get_string(&place, root, "apiVersion", default_version, &version);
+	if (r)
+		return r;
+	if (!kind || !*kind)
+		return rd_error_set(error, -EINVAL, "not a Kubernetes object: no kind");
+	if (default_kind || !item_kind(kind, item_default, sizeof(item_default)))
+		return decode_object(root, kind, version, origin, decoded, error);
+	place.kind = kind;
+	r = get_array(&place, root, "items", &items);
+	cJSON_ArrayForEach(item, items)
+		r = r
+			    ?: decode_any(item, item_default, *item_default ? version : "", origin,
+					  decoded, error);
+	return r;
+}
+
+int rd_decode(const char *json, const char *origin, struct rd_decoded *decoded,
+	      struct rd_error *error)
+{
+	const char *end = NULL;
+	cJSON *root = cJSON_ParseWithOpts(json, &end, true);
+	int r;
+
+	if (!root)
+		return rd_error_set(error, -EINVAL, "not JSON near \"%.16s\"", end ?: "");
+	/* An empty YAML document is not an object and not a mistake either. */
+	r = cJSON_IsNull(root) ? 0 : decode_any(root, NULL, "", origin, decoded, error);
+	cJSON_Delete(root);
+	if (r == -ENOMEM)
+		rd_error_set(error, r, "out of memory");
+	return r;
+}
+
+void rd_decoded_clear(struct rd_decoded *decoded)
+{
+	for (size_t i = 0; i < decoded->n; i++)
+		rd_object_free(decoded->objects[i]);
+	free(decoded->objects);
+	*decoded = (struct rd_decoded){0};
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "ip.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int parse_ip4(const char *text, uint8_t *ret_bytes)
+{
+	for (int part = 0; part < 4; part++) {
+		unsigned value = 0;
+		int digits = 0;
+
+		for (; isdigit((unsigned char)*text); text++, digits++) {
+			value = value * 10 + (unsigned)(*text - '0');
+			if (value > 255)
+				return -EINVAL;
+		}
+		if (!digits || *text != (part < 3 ? '.' : '\0'))
+			return -EINVAL;
+		ret_bytes[part] = (uint8_t)value;
+		text++;
+	}
+	return 0;
+}
+
+int rd_ip_parse(const char *text, struct rd_ip *ret_ip)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	struct rd_ip ip = {.family = RD_FAMILY_4};
+
+	if (parse_ip4(text, ip.bytes)) {
+		ip = (struct rd_ip){.family = RD_FAMILY_6};
+		if (inet_pton(AF_INET6, text, ip.bytes) != 1)
+			return -EINVAL;
+		if (!memcmp(ip.bytes, mapped, sizeof(mapped))) {
+			struct rd_ip ip4 = {.family = RD_FAMILY_4};
+
+			memcpy(ip4.bytes, ip.bytes + 12, 4);
+			ip = ip4;
+		}
+	}
+	*ret_ip = ip;
+	return 0;
+}
+
+static unsigned family_bits(const struct rd_ip *ip)
+{
+	return ip->family == RD_FAMILY_4 ? 32 : 128;
+}
+
+static struct rd_ip masked(const struct rd_ip *ip, unsigned prefix)
+{
+	struct rd_ip out = *ip;
+
+	for (unsigned bit = prefix; bit < family_bits(ip); bit++)
+		out.bytes[bit / 8] &= (uint8_t) ~(0x80U >> bit % 8);
+	return out;
+}
+
+int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr)
+{
+	const char *slash = strchr(text, '/');
+	struct rd_cidr cidr = {0};
+	char address[RD_IP_TEXT];
+	unsigned long prefix;
+	struct rd_ip base;
+	char *end;
+
+	if (!slash || !isdigit((unsigned char)slash[1]) ||
+	    (size_t)(slash - text) >= sizeof(address))
+		return -EINVAL;
+	memcpy(address, text, (size_t)(slash - text));
+	address[slash - text] = '\0';
+	if (rd_ip_parse(address, &cidr.base))
+		return -EINVAL;
+	prefix = strtoul(slash + 1, &end, 10);
+	if (*end || prefix > family_bits(&cidr.base))
+		return -EINVAL;
+	base = masked(&cidr.base, (unsigned)prefix);
+	if (rd_ip_compare(&base, &cidr.base))
+		return -EINVAL;
+	cidr.prefix = (uint8_t)prefix;
+	*ret_cidr = cidr;
+	return 0;
+}
+
+const char *rd_ip_format(const struct rd_ip *ip, char *buffer)
+{
+	if (ip->family == RD_NO_FAMILY)
+		snprintf(buffer, RD_IP_TEXT, "-");
+	else
+		inet_ntop(ip->family == RD_FAMILY_4 ? AF_INET : AF_INET6, ip->bytes, buffer,
+			  RD_IP_TEXT);
+	return buffer;
+}
+
+const char *rd_ip_port_format(const struct rd_ip *ip, uint16_t port, char *buffer)
+{
+	char address[RD_IP_TEXT];
+
+	rd_ip_format(ip, address);
+	if (ip->family == RD_FAMILY_6)
+		snprintf(buffer, RD_IP_PORT_TEXT, "[%s]:%u", address, port);
+	else
+		snprintf(buffer, RD_IP_PORT_TEXT, "%s:%u", address, port);
+	return buffer;
+}
+
+int rd_ip_compare(const struct rd_ip *a, const struct rd_ip *b)
+{
+	if (a->family != b->family)
+		return a->family < b->family ? -1 : 1;
+	return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+bool rd_cidr_contains(const struct rd_cidr *cidr, const struct rd_ip *ip)
+{
+	struct rd_ip base;
+
+	if (cidr->base.family != ip->family)
+		return false;
+	base = masked(ip, cidr->prefix);
+	return !rd_ip_compare(&base, &cidr->base);
+}
+
+struct rd_ip rd_ip_from_words(enum rd_ip_family family, const __be32 *words)
+{
+	struct rd_ip ip = {.family = (uint8_t)family};
+
+	memcpy(ip.bytes, words, family == RD_FAMILY_4 ? 4 : 16);
+	return ip;
+}
+
+void rd_ip_to_words(const struct rd_ip *ip, __be32 *ret_words)
+{
+	memcpy(ret_words, ip->bytes, 16);
+}

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * ip.h - IP addresses and ranges as values. Pure.
+ */
+#ifndef REDIAL_IP_H
+#define REDIAL_IP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "redial/abi.h"
+
+enum rd_ip_family { RD_NO_FAMILY = 0, RD_FAMILY_4 = RD_IPV4, RD_FAMILY_6 = RD_IPV6 };
+
+/* An address. Zero-initialised it is "none". IPv4 uses the first four bytes
+ * and the rest is zero, so that two addresses compare with memcmp. */
+struct rd_ip {
+	uint8_t family; /* enum rd_ip_family */
+	uint8_t bytes[16];
+};
+
+struct rd_cidr {
+	struct rd_ip base; /* host bits are zero */
+	uint8_t prefix;
+};
+
+/* Room for any address or range in text, with its NUL. */
+#define RD_IP_TEXT 52
+/* The same for "address:port". */
+#define RD_IP_PORT_TEXT 60
+
+/*
+ * Parse a decimal IPv4 or an IPv6 address. Leading zeros of an IPv4 part are
+ * decimal, as Kubernetes reads them (SERVICE-SEMANTICS A16). An IPv4-mapped
+ * IPv6 address gives the IPv4 address.
+ * Returns 0 or -EINVAL.
+ */
+int rd_ip_parse(const char *text, struct rd_ip *ret_ip);
+
+/* Parse "address/prefix". Returns 0 or -EINVAL (also for set host bits). */
+int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr);
+
+/* Write the address's text into `buffer`, of RD_IP_TEXT bytes; returns it. */
+const char *rd_ip_format(const struct rd_ip *ip, char *buffer);
+/* "10.0.0.1:80" or "[fd00::1]:80" into RD_IP_PORT_TEXT bytes; port in host order. */
+const char *rd_ip_port_format(const struct rd_ip *ip, uint16_t port, char *buffer);
+
+/* Order by family, then bytes: negative, 0 or positive. */
+int rd_ip_compare(const struct rd_ip *a, const struct rd_ip *b);
+bool rd_cidr_contains(const struct rd_cidr *cidr, const struct rd_ip *ip);
+
+/* Between a value here and the fields of abi.h. `words` has 4 words. */
+struct rd_ip rd_ip_from_words(enum rd_ip_family family, const __be32 *words);
+void rd_ip_to_words(const struct rd_ip *ip, __be32 *ret_words);
+
+#endif

@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "maps.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static const char *const map_names[] = {
+	[RD_MAP_FRONTENDS4] = "rd_frontends4", [RD_MAP_FRONTENDS6] = "rd_frontends6",
+	[RD_MAP_BACKENDS4] = "rd_backends4",   [RD_MAP_BACKENDS6] = "rd_backends6",
+	[RD_MAP_SOCKETS] = "rd_sockets",       [RD_MAP_SPILL] = "rd_spill",
+	[RD_MAP_SERVICES] = "rd_services",     [RD_MAP_AGENT] = "rd_agent",
+};
+_Static_assert(RD_ARRAY_SIZE(map_names) == RD_MAPS, "a name for every map");
+
+const char *rd_map_name(enum rd_map map)
+{
+	return map_names[map];
+}
+
+/* ---- opening and mapping ---------------------------------------------------- */
+
+/* The arrays that are mapped, and their value sizes. */
+static const struct mapped {
+	enum rd_map map;
+	size_t value_size;
+	size_t pointer; /* offset in struct rd_maps */
+} mapped[] = {
+	{RD_MAP_BACKENDS4, sizeof(struct rd_backend4), offsetof(struct rd_maps, backends4)},
+	{RD_MAP_BACKENDS6, sizeof(struct rd_backend6), offsetof(struct rd_maps, backends6)},
+	{RD_MAP_SOCKETS, sizeof(struct rd_socket), offsetof(struct rd_maps, sockets)},
+	{RD_MAP_AGENT, sizeof(struct rd_agent), offsetof(struct rd_maps, agent)},
+};
+
+static void **pointer_of(struct rd_maps *maps, const struct mapped *m)
+{
+	return (void **)((char *)maps + m->pointer);
+}
+
+static size_t length_of(const struct rd_maps *maps, const struct mapped *m)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (m->value_size * maps->entries[m->map] + page - 1) / page * page;
+}
+
+int rd_maps_map(struct rd_maps *maps)
+{
+	for (int i = 0; i < RD_MAPS; i++) {
+		struct bpf_map_info info = {0};
+		__u32 length = sizeof(info);
+
+		if (bpf_obj_get_info_by_fd(maps->fd[i], &info, &length))
+			return -errno;
+		maps->entries[i] = info.max_entries;
+	}
+	for (size_t i = 0; i < RD_ARRAY_SIZE(mapped); i++) {
+		const struct mapped *m = &mapped[i];
+		void *memory = mmap(NULL, length_of(maps, m),
+				    PROT_READ | (maps->writable ? PROT_WRITE : 0), MAP_SHARED,
+				    maps->fd[m->map], 0);
+
+		if (memory == MAP_FAILED)
+			return -errno;
+		*pointer_of(maps, m) = memory;
+	}
+	return 0;
+}
+
+void rd_maps_close(struct rd_maps *maps)
+{
+	for (size_t i = 0; i < RD_ARRAY_SIZE(mapped); i++)
+		if (*pointer_of(maps, &mapped[i]))
+			munmap(*pointer_of(maps, &mapped[i]), length_of(maps, &mapped[i]));
+	for (int i = 0; i < RD_MAPS; i++)
+		rd_close_cleanup(&maps->fd[i]);
+	*maps = RD_MAPS_NONE;
+}
+
+static int open_pin(const char *bpffs, enum rd_map map)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s/%s", bpffs, map_names[map]) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = bpf_obj_get(path);
+	return fd < 0 ? -errno : fd;
+}
+
+int rd_maps_check_layout(const char *bpffs, struct rd_error *error)
+{
+	_rd_close_ int fd = open_pin(bpffs, RD_MAP_AGENT);
+	struct bpf_map_info info = {0};
+	__u32 length = sizeof(info);
+	_rd_free_ __u32 *value = NULL;
+	__u32 zero = 0;
+
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return rd_error_set(error, fd, "cannot open the maps pinned in %s: %s", bpffs,
+				    strerror(-fd));
+	if (bpf_obj_get_info_by_fd(fd, &info, &length))
+		return rd_error_set(error, -errno, "cannot look at the maps pinned in %s: %s",
+				    bpffs, strerror(errno));
+	value = calloc(1, info.value_size + sizeof(*value));
+	if (!value || bpf_map_lookup_elem(fd, &zero, value))
+		return rd_error_set(error, -EIO, "cannot read the maps pinned in %s", bpffs);
+	if (value[0] == RD_LAYOUT_VERSION || !value[0])
+		return 0;
+	return rd_error_set(error, -EPROTO,
+			    "the maps pinned in %s have layout %u and this redial uses layout %d: "
+			    "use the other version, or run 'redial cleanup --bpffs %s' first",
+			    bpffs, value[0], RD_LAYOUT_VERSION, bpffs);
+}
+
+int rd_maps_open(const char *bpffs, struct rd_maps *ret_maps, struct rd_error *error)
+{
+	struct rd_maps maps = RD_MAPS_NONE;
+	int r = rd_maps_check_layout(bpffs, error);
+
+	if (r)
+		return r;
+	for (int i = 0; i < RD_MAPS; i++) {
+		maps.fd[i] = open_pin(bpffs, (enum rd_map)i);
+		if (maps.fd[i] >= 0)
+			continue;
+		r = maps.fd[i];
+		rd_maps_close(&maps);
+		if (r == -ENOENT)
+			return rd_error_set(error, r,
+					    "nothing of redial is pinned in %s: is the agent "
+					    "running, and with this --bpffs?",
+					    bpffs);
+		if (r == -EPERM || r == -EACCES)
+			return rd_error_set(error, r, "not permitted to open %s: run as root",
+					    bpffs);
+		return rd_error_set(error, r, "cannot open %s/%s: %s", bpffs, map_names[i],
+				    strerror(-r));
+	}
+	r = rd_maps_map(&maps);
+	if (r) {
+		rd_maps_close(&maps);
+		return rd_error_set(error, r, "cannot map the maps pinned in %s: %s", bpffs,
+				    strerror(-r));
+	}
+	*ret_maps = maps;
+	return 0;
+}
+
+/* ---- limits -------------------------------------------------------------------- */
+
+struct rd_limits rd_limits_of(uint32_t max_services, uint32_t max_backends)
+{
+	return (struct rd_limits){
+		.max_services = max_services,
+		/* Two ports each, and two addresses per port in each family: an average,
+		 * what is full is said by name. */
+		.max_ports = max_services * 2,
+		.max_frontends = max_services * 2,
+		/* A changed set is written beside the old one before it replaces it, and
+		 * ranges wait for a grace period before they are used again. */
+		.max_slots = max_backends + max_backends / 4 + 64,
+	};
+}
+
+struct rd_limits rd_maps_limits(const struct rd_maps *maps)
+{
+	return (struct rd_limits){
+		.max_services = maps->entries[RD_MAP_SERVICES] / 2,
+		.max_ports = maps->entries[RD_MAP_SERVICES],
+		.max_frontends = maps->entries[RD_MAP_FRONTENDS4],
+		.max_slots = maps->entries[RD_MAP_BACKENDS4],
+	};
+}
+
+/* ---- reading ----------------------------------------------------------------------- */
+
+static struct rd_backend6 slot4(const void *slots, uint32_t index)
+{
+	const struct rd_backend4 *b = (const struct rd_backend4 *)slots + index;
+
+	return (struct rd_backend6){.addr = {b->addr},
+				    .port = b->port,
+				    .flags = b->flags,
+				    .id = b->id,
+				    .service = b->service};
+}
+
+static struct rd_backend6 slot6(const void *slots, uint32_t index)
+{
+	return ((const struct rd_backend6 *)slots)[index];
+}
+
+static struct rd_key6 widen(const struct rd_key4 *key)
+{
+	return (struct rd_key6){.addr = {key->addr},
+				.port = key->port,
+				.protocol = key->protocol,
+				.scope = key->scope};
+}
+
+static struct rd_key4 narrow(const struct rd_key6 *key)
+{
+	return (struct rd_key4){.addr = key->addr[0],
+				.port = key->port,
+				.protocol = key->protocol,
+				.scope = key->scope};
+}
+
+/*
+ * Read a whole hash map.
+ *
+ * @keys, @values: room for every entry the map can have
+ * Returns how many there are, or -errno.
+ */
+static int64_t read_all(int fd, uint32_t entries, void *keys, size_t key_size, void *values,
+			size_t value_size)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	uint32_t total = 0, position = 0;
+	bool first = true;
+
+	while (total < entries) {
+		uint32_t n = entries - total;
+		int r = bpf_map_lookup_batch(fd, first ? NULL : &position, &position,
+					     (char *)keys + total * key_size,
+					     (char *)values + total * value_size, &n, &opts);
+
+		if (r && errno != ENOENT)
+			return -errno;
+		total += n;
+		first = false;
+		if (r)
+			break;
+	}
+	return total;
+}
+
+static int adopt_services(const struct rd_maps *maps, struct rd_plan *plan)
+{
+	uint32_t entries = maps->entries[RD_MAP_SERVICES];
+	_rd_free_ __u32 *ids = calloc(entries, sizeof(*ids));
+	_rd_free_ struct rd_service *records = calloc(entries, sizeof(*records));
+	int64_t n;
+
+	if (!ids || !records)
+		return -ENOMEM;
+	n = read_all(maps->fd[RD_MAP_SERVICES], entries, ids, sizeof(*ids), records,
+		     sizeof(*records));
+	for (int64_t i = 0; i < n; i++) {
+		int r;
+
+		records[i].namespace[RD_LABEL_MAX - 1] = '\0';
+		records[i].name[RD_LABEL_MAX - 1] = '\0';
+		records[i].port_name[RD_LABEL_MAX - 1] = '\0';
+		r = rd_plan_adopt_service(plan, ids[i], &records[i]);
+		if (r && r != -ERANGE)
+			return r;
+	}
+	return n < 0 ? (int)n : 0;
+}
+
+static int adopt_frontends(const struct rd_maps *maps, struct rd_plan *plan, uint32_t family)
+{
+	enum rd_map map = family == RD_4 ? RD_MAP_FRONTENDS4 : RD_MAP_FRONTENDS6;
+	size_t key_size = family == RD_4 ? sizeof(struct rd_key4) : sizeof(struct rd_key6);
+	uint32_t entries = maps->entries[map];
+	_rd_free_ char *keys = calloc(entries, key_size);
+	_rd_free_ struct rd_frontend *values = calloc(entries, sizeof(*values));
+	int64_t n;
+
+	if (!keys || !values)
+		return -ENOMEM;
+	n = read_all(maps->fd[map], entries, keys, key_size, values, sizeof(*values));
+	for (int64_t i = 0; i < n; i++) {
+		const void *raw = keys + (size_t)i * key_size;
+		struct rd_frontend_key key = {.family = family};
+		int r;
+
+		key.key = family == RD_4 ? widen(raw) : *(const struct rd_key6 *)raw;
+		r = rd_plan_adopt_frontend(plan, &key, &values[i], family == RD_4 ? slot4 : slot6,
+					   family == RD_4 ? (void *)maps->backends4
+							  : (void *)maps->backends6);
+		if (r)
+			return r;
+	}
+	return n < 0 ? (int)n : 0;
+}
+
+int rd_maps_adopt(const struct rd_maps *maps, struct rd_plan *plan)
+{
+	return adopt_services(maps, plan) ?: adopt_frontends(maps, plan, RD_4)
+						     ?: adopt_frontends(maps, plan, RD_6);
+}
+
+/* ---- writing -------------------------------------------------------------------------- */
+
+static void write_slots(struct rd_maps *maps, const struct rd_plan *plan,
+			const struct rd_range *range)
+{
+	const struct rd_backend6 *from = plan->slots[range->family] + range->first;
+
+	if (range->family == RD_6) {
+		memcpy(maps->backends6 + range->first, from, range->count * sizeof(*from));
+		return;
+	}
+	for (uint32_t i = 0; i < range->count; i++)
+		maps->backends4[range->first + i] = (struct rd_backend4){
+			.addr = from[i].addr[0],
+			.port = from[i].port,
+			.flags = from[i].flags,
+			.id = from[i].id,
+			.service = from[i].service,
+		};
+}
+
+/* Write all frontends of one family in one system call. */
+static int put_frontends(struct rd_maps *maps, const struct rd_ops *ops, uint32_t family,
+			 uint64_t *writes)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	int fd = maps->fd[family == RD_4 ? RD_MAP_FRONTENDS4 : RD_MAP_FRONTENDS6];
+	_rd_free_ struct rd_key4 *keys4 = calloc(ops->n_puts + 1, sizeof(*keys4));
+	_rd_free_ struct rd_key6 *keys6 = calloc(ops->n_puts + 1, sizeof(*keys6));
+	_rd_free_ struct rd_frontend *values = calloc(ops->n_puts + 1, sizeof(*values));
+	uint32_t n = 0;
+	int r;
+
+	if (!keys4 || !keys6 || !values)
+		return -ENOMEM;
+	for (size_t i = 0; i < ops->n_puts; i++) {
+		if (ops->puts[i].key.family != family)
+			continue;
+		keys4[n] = narrow(&ops->puts[i].key.key);
+		keys6[n] = ops->puts[i].key.key;
+		values[n++] = ops->puts[i].value;
+	}
+	if (!n)
+		return 0;
+	r = bpf_map_update_batch(fd, family == RD_4 ? (void *)keys4 : (void *)keys6, values, &n,
+				 &opts);
+	*writes += n;
+	return r ? -errno : 0;
+}
+
+static int delete_frontend(struct rd_maps *maps, const struct rd_op_frontend *gone)
+{
+	struct rd_key4 key4 = narrow(&gone->key.key);
+
+	if (gone->key.family == RD_4)
+		return bpf_map_delete_elem(maps->fd[RD_MAP_FRONTENDS4], &key4);
+	return bpf_map_delete_elem(maps->fd[RD_MAP_FRONTENDS6], &gone->key.key);
+}
+
+int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct rd_ops *ops,
+		  uint64_t *ret_writes)
+{
+	int r = 0;
+
+	*ret_writes = 0;
+	for (size_t i = 0; i < ops->n_slots; i++) {
+		write_slots(maps, plan, &ops->slots[i]);
+		*ret_writes += ops->slots[i].count;
+	}
+	/* The slots before any word that points at them. The map update would order
+	 * them too; this says so. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (size_t i = 0; i < ops->n_names; i++, ++*ret_writes)
+		if (bpf_map_update_elem(maps->fd[RD_MAP_SERVICES], &ops->names[i].id,
+					&ops->names[i].record, BPF_ANY))
+			return -errno;
+	r = put_frontends(maps, ops, RD_4, ret_writes)
+		    ?: put_frontends(maps, ops, RD_6, ret_writes);
+	if (r)
+		return r;
+	for (size_t i = 0; i < ops->n_gone; i++, ++*ret_writes)
+		if (delete_frontend(maps, &ops->gone[i]) && errno != ENOENT)
+			return -errno;
+	for (size_t i = 0; i < ops->n_gone_names; i++, ++*ret_writes)
+		if (bpf_map_delete_elem(maps->fd[RD_MAP_SERVICES], &ops->gone_names[i]) &&
+		    errno != ENOENT)
+			return -errno;
+	return 0;
+}
+
+/* ---- records that others write ---------------------------------------------------------- */
+
+bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket *ret_socket)
+{
+	struct rd_socket first, second;
+
+	/* Programs write without a lock: take what two looks agree on. */
+	for (int tries = 0; tries < 100; tries++) {
+		memcpy(&first, maps->sockets + index, sizeof(first));
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		memcpy(&second, maps->sockets + index, sizeof(second));
+		if (memcmp(&first, &second, sizeof(first)))
+			continue;
+		if (!first.cookie || !first.family)
+			return false;
+		*ret_socket = first;
+		return true;
+	}
+	return false;
+}
+
+void rd_maps_say(struct rd_maps *maps, const struct rd_agent *agent)
+{
+	uint32_t sequence = maps->agent->sequence | 1;
+	size_t body = offsetof(struct rd_agent, pid);
+
+	__atomic_store_n(&maps->agent->sequence, sequence, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	memcpy((char *)maps->agent + body, (const char *)agent + body, sizeof(*agent) - body);
+	maps->agent->layout = RD_LAYOUT_VERSION;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n(&maps->agent->sequence, sequence + 1, __ATOMIC_RELAXED);
+}
+
+void rd_maps_heard(const struct rd_maps *maps, struct rd_agent *ret_agent)
+{
+	/* An agent that died in the middle leaves the sequence odd: take it so. */
+	for (int tries = 0; tries < 1000; tries++) {
+		uint32_t before = __atomic_load_n(&maps->agent->sequence, __ATOMIC_ACQUIRE);
+
+		memcpy(ret_agent, maps->agent, sizeof(*ret_agent));
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (!(before & 1) &&
+		    before == __atomic_load_n(&maps->agent->sequence, __ATOMIC_RELAXED))
+			break;
+	}
+	/* Text that another writer left without an end. */
+	ret_agent->version[sizeof(ret_agent->version) - 1] = '\0';
+	ret_agent->source[sizeof(ret_agent->source) - 1] = '\0';
+	ret_agent->cgroup[sizeof(ret_agent->cgroup) - 1] = '\0';
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * maps.h - the BPF maps as the agent and the commands use them: open what is
+ * pinned, read it into a plan, write a plan's operations.
+ */
+#ifndef REDIAL_MAPS_H
+#define REDIAL_MAPS_H
+
+#include "plan.h"
+
+enum rd_map {
+	RD_MAP_FRONTENDS4,
+	RD_MAP_FRONTENDS6,
+	RD_MAP_BACKENDS4,
+	RD_MAP_BACKENDS6,
+	RD_MAP_SOCKETS,
+	RD_MAP_SPILL,
+	RD_MAP_SERVICES,
+	RD_MAP_AGENT,
+	RD_MAPS
+};
+
+/* The name of a map, in the BPF object and as a pin. */
+const char *rd_map_name(enum rd_map map);
+
+struct rd_maps {
+	int fd[RD_MAPS]; /* owned; -1: not open */
+	uint32_t entries[RD_MAPS];
+	bool writable;
+	/* Mapped memory of the arrays; read-only unless writable. */
+	struct rd_backend4 *backends4;
+	struct rd_backend6 *backends6;
+	struct rd_socket *sockets;
+	struct rd_agent *agent;
+};
+
+/* A value to begin with: nothing open. */
+#define RD_MAPS_NONE ((struct rd_maps){.fd = {-1, -1, -1, -1, -1, -1, -1, -1}})
+
+/*
+ * Open the maps pinned in `bpffs`.
+ *
+ * Returns 0; -ENOENT if nothing is pinned there; -EPROTO if the layout is of
+ * another version; other -errno. @error says what to do. @ret_maps must be
+ * closed.
+ */
+int rd_maps_open(const char *bpffs, struct rd_maps *ret_maps, struct rd_error *error);
+
+/* Map the arrays of maps whose descriptors are set. Returns 0 or -errno. */
+int rd_maps_map(struct rd_maps *maps);
+void rd_maps_close(struct rd_maps *maps);
+
+/* Check the layout version of the maps pinned in `bpffs`.
+ * Returns 0, also if there are none yet, -EPROTO or another -errno. */
+int rd_maps_check_layout(const char *bpffs, struct rd_error *error);
+
+/* The limits for given flags, and those that opened maps were made for. */
+struct rd_limits rd_limits_of(uint32_t max_services, uint32_t max_backends);
+struct rd_limits rd_maps_limits(const struct rd_maps *maps);
+
+/* Read all that is in the maps into a plan just created. While an agent writes
+ * them the result is a mixture of before and after.
+ * Returns 0 or -errno. */
+int rd_maps_adopt(const struct rd_maps *maps, struct rd_plan *plan);
+
+/* Perform operations taken from `plan`.
+ * @ret_writes: elements written or deleted, also on failure
+ * Returns 0 or -errno; after a failure the maps hold a part of them. */
+int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct rd_ops *ops,
+		  uint64_t *ret_writes);
+
+/* A copy of rd_sockets[index] that no program was writing.
+ * Returns false if the slot is free. */
+bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket *ret_socket);
+
+/* The agent's words of itself: write, or take a consistent copy. */
+void rd_maps_say(struct rd_maps *maps, const struct rd_agent *agent);
+void rd_maps_heard(const struct rd_maps *maps, struct rd_agent *ret_agent);
+
+#endif

@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "model.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util.h"
+
+static const char *const kind_names[] = {
+	[RD_SERVICE] = "Service", [RD_SLICE] = "EndpointSlice", [RD_ENDPOINTS] = "Endpoints",
+	[RD_POD] = "Pod",	  [RD_NODE] = "Node",
+};
+_Static_assert(RD_ARRAY_SIZE(kind_names) == RD_KINDS, "a name for every kind");
+
+const char *rd_kind_name(enum rd_kind kind)
+{
+	return kind_names[kind];
+}
+
+/* ---- objects ------------------------------------------------------------ */
+
+static void free_labels(struct rd_label *labels, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(labels[i].key);
+		free(labels[i].value);
+	}
+	free(labels);
+}
+
+static void free_slice_ports(struct rd_slice_port *ports, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(ports[i].name);
+	free(ports);
+}
+
+static void free_service(struct rd_service_spec *service)
+{
+	free_labels(service->selector, service->n_selector);
+	for (size_t i = 0; i < service->n_ports; i++) {
+		free(service->ports[i].name);
+		free(service->ports[i].target_name);
+	}
+	free(service->ports);
+}
+
+static void free_slice(struct rd_slice_spec *slice)
+{
+	free(slice->service);
+	for (size_t i = 0; i < slice->n_subsets; i++) {
+		free_slice_ports(slice->subsets[i].ports, slice->subsets[i].n_ports);
+		free(slice->subsets[i].endpoints);
+	}
+	free(slice->subsets);
+}
+
+static void free_pod(struct rd_pod_spec *pod)
+{
+	free_labels(pod->labels, pod->n_labels);
+	free_slice_ports(pod->ports, pod->n_ports);
+}
+
+void rd_object_free(struct rd_object *object)
+{
+	if (!object)
+		return;
+	switch (object->kind) {
+	case RD_SERVICE:
+		free_service(&object->service);
+		break;
+	case RD_SLICE:
+	case RD_ENDPOINTS:
+		free_slice(&object->slice);
+		break;
+	case RD_POD:
+		free_pod(&object->pod);
+		break;
+	case RD_NODE:
+	case RD_KINDS:
+		break;
+	}
+	free(object->namespace);
+	free(object->name);
+	free(object);
+}
+
+/* ---- sets of Service names ----------------------------------------------- */
+
+int rd_name_compare(const char *namespace_a, const char *name_a, const char *namespace_b,
+		    const char *name_b)
+{
+	return strcmp(namespace_a, namespace_b) ?: strcmp(name_a, name_b);
+}
+
+static int compare_names(const struct rd_service_name *a, const struct rd_service_name *b)
+{
+	return rd_name_compare(a->namespace, a->name, b->namespace, b->name);
+}
+
+RD_TREE_GENERATE(rd_name_set, rd_service_name, entry, compare_names)
+
+int rd_name_set_add(struct rd_name_set *set, const char *namespace, const char *name)
+{
+	struct rd_service_name *entry = calloc(1, sizeof(*entry));
+
+	if (!entry)
+		return -ENOMEM;
+	snprintf(entry->namespace, sizeof(entry->namespace), "%s", namespace);
+	snprintf(entry->name, sizeof(entry->name), "%s", name);
+	if (RB_INSERT(rd_name_set, set, entry))
+		free(entry);
+	return 0;
+}
+
+struct rd_service_name *rd_name_set_first(struct rd_name_set *set)
+{
+	return RB_MIN(rd_name_set, set);
+}
+
+struct rd_service_name *rd_name_set_next(struct rd_service_name *name)
+{
+	return RB_NEXT(rd_name_set, NULL, name);
+}
+
+void rd_name_set_drop(struct rd_name_set *set, struct rd_service_name *name)
+{
+	RB_REMOVE(rd_name_set, set, name);
+	free(name);
+}
+
+void rd_name_set_clear(struct rd_name_set *set)
+{
+	struct rd_service_name *name;
+
+	while ((name = RB_ROOT(set)))
+		rd_name_set_drop(set, name);
+}
+
+/* ---- the store ------------------------------------------------------------ */
+
+static int compare_keys(const struct rd_object *a, const struct rd_object *b)
+{
+	if (a->kind != b->kind)
+		return a->kind < b->kind ? -1 : 1;
+	return rd_name_compare(a->namespace, a->name, b->namespace, b->name);
+}
+
+static int compare_owners(const struct rd_object *a, const struct rd_object *b)
+{
+	return rd_name_compare(a->namespace, a->slice.service, b->namespace, b->slice.service)
+		       ?: compare_keys(a, b);
+}
+
+RD_TREE_GENERATE(rd_key_tree, rd_object, by_key, compare_keys)
+RD_TREE_GENERATE(rd_owner_tree, rd_object, by_owner, compare_owners)
+
+void rd_store_init(struct rd_store *store)
+{
+	*store = (struct rd_store){0};
+}
+
+static bool is_slice(const struct rd_object *object)
+{
+	return object->kind == RD_SLICE || object->kind == RD_ENDPOINTS;
+}
+
+static void mark(struct rd_store *store, const char *namespace, const char *service)
+{
+	if (!store->all_dirty && rd_name_set_add(&store->dirty, namespace, service))
+		store->all_dirty = true;
+}
+
+/* Note the Services that an object's appearance or disappearance concerns. */
+static void mark_concerned(struct rd_store *store, const struct rd_object *object)
+{
+	struct rd_object *service = NULL;
+
+	switch (object->kind) {
+	case RD_SERVICE:
+		mark(store, object->namespace, object->name);
+		break;
+	case RD_SLICE:
+	case RD_ENDPOINTS:
+		mark(store, object->namespace, object->slice.service);
+		break;
+	case RD_POD:
+		while ((service = rd_store_next(store, RD_SERVICE, object->namespace, service)))
+			if (rd_selector_matches(&service->service, &object->pod))
+				mark(store, service->namespace, service->name);
+		break;
+	case RD_NODE:
+	case RD_KINDS:
+		break;
+	}
+}
+
+static void detach(struct rd_store *store, struct rd_object *object)
+{
+	RB_REMOVE(rd_key_tree, &store->objects, object);
+	if (is_slice(object))
+		RB_REMOVE(rd_owner_tree, &store->slices, object);
+	store->count[object->kind]--;
+	mark_concerned(store, object);
+}
+
+static void keep_assigned(struct rd_service_spec *service, const struct rd_service_spec *former)
+{
+	if (service->headless || service->type == RD_TYPE_EXTERNAL_NAME)
+		return;
+	for (size_t i = 0; i < RD_ARRAY_SIZE(service->assigned); i++) {
+		if (!former->assigned[i] || service->cluster_ip[i].family)
+			continue;
+		service->cluster_ip[i] = former->cluster_ip[i];
+		service->assigned[i] = true;
+	}
+}
+
+void rd_store_put(struct rd_store *store, struct rd_object *object)
+{
+	struct rd_object *former = RB_FIND(rd_key_tree, &store->objects, object);
+
+	if (former) {
+		if (object->kind == RD_SERVICE)
+			keep_assigned(&object->service, &former->service);
+		detach(store, former);
+		rd_object_free(former);
+	}
+	RB_INSERT(rd_key_tree, &store->objects, object);
+	if (is_slice(object))
+		RB_INSERT(rd_owner_tree, &store->slices, object);
+	store->count[object->kind]++;
+	mark_concerned(store, object);
+}
+
+struct rd_object *rd_store_find(const struct rd_store *store, enum rd_kind kind,
+				const char *namespace, const char *name)
+{
+	struct rd_object key = {.kind = kind, .namespace = (char *)namespace, .name = (char *)name};
+
+	return RB_FIND(rd_key_tree, (struct rd_key_tree *)&store->objects, &key);
+}
+
+void rd_store_remove(struct rd_store *store, enum rd_kind kind, const char *namespace,
+		     const char *name)
+{
+	struct rd_object *object = rd_store_find(store, kind, namespace, name);
+
+	if (!object)
+		return;
+	detach(store, object);
+	rd_object_free(object);
+}
+
+struct rd_object *rd_store_next(const struct rd_store *store, enum rd_kind kind,
+				const char *namespace, struct rd_object *previous)
+{
+	struct rd_object key = {
+		.kind = kind, .namespace = (char *)(namespace ?: ""), .name = (char *)""};
+	struct rd_object *next =
+		previous ? RB_NEXT(rd_key_tree, NULL, previous)
+			 : RB_NFIND(rd_key_tree, (struct rd_key_tree *)&store->objects, &key);
+
+	if (!next || next->kind != kind || (namespace && strcmp(next->namespace, namespace)))
+		return NULL;
+	return next;
+}
+
+struct rd_object *rd_store_next_slice(const struct rd_store *store, const char *namespace,
+				      const char *service, struct rd_object *previous)
+{
+	struct rd_object key = {.kind = RD_SERVICE,
+				.namespace = (char *)namespace,
+				.name = (char *)"",
+				.slice.service = (char *)service};
+	struct rd_object *next =
+		previous ? RB_NEXT(rd_owner_tree, NULL, previous)
+			 : RB_NFIND(rd_owner_tree, (struct rd_owner_tree *)&store->slices, &key);
+
+	if (!next || rd_name_compare(next->namespace, next->slice.service, namespace, service))
+		return NULL;
+	return next;
+}
+
+void rd_store_free(struct rd_store *store)
+{
+	struct rd_object *object;
+
+	while ((object = RB_ROOT(&store->objects))) {
+		RB_REMOVE(rd_key_tree, &store->objects, object);
+		rd_object_free(object);
+	}
+	rd_name_set_clear(&store->dirty);
+	rd_store_init(store);
+}
+
+static const char *label_value(const struct rd_label *labels, size_t n, const char *key)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(labels[i].key, key))
+			return labels[i].value;
+	return NULL;
+}
+
+bool rd_selector_matches(const struct rd_service_spec *service, const struct rd_pod_spec *pod)
+{
+	for (size_t i = 0; i < service->n_selector; i++) {
+		const char *value =
+			label_value(pod->labels, pod->n_labels, service->selector[i].key);
+
+		if (!value || strcmp(value, service->selector[i].value))
+			return false;
+	}
+	return service->n_selector > 0;
+}

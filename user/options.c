@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#define TABLES (RD_CMD_STATUS | RD_CMD_SERVICES | RD_CMD_BACKENDS | RD_CMD_SOCKETS)
+#define MAPS (TABLES | RD_CMD_RUN | RD_CMD_CHECK | RD_CMD_CLEANUP)
+
+enum type { FLAG, TEXT, COUNT, FORMAT };
+
+static const struct option_row {
+	const char *name;
+	char letter; /* 0: none */
+	enum type type;
+	size_t offset; /* in struct rd_settings */
+	unsigned commands;
+	const char *argument;
+	const char *help;
+} rows[] = {
+#define FIELD(field) offsetof(struct rd_settings, field)
+	{"manifests", 0, TEXT, FIELD(manifests), RD_CMD_RUN, "DIR",
+	 "read Services, EndpointSlices, Endpoints, Pods and Nodes from the *.yaml, *.yml and "
+	 "*.json below DIR, and follow their changes"},
+	{"service-cidr", 0, TEXT, FIELD(service_cidr), RD_CMD_RUN, "CIDR",
+	 "where Services without a clusterIP get their address from (default 10.96.0.0/16)"},
+	{"cgroup", 0, TEXT, FIELD(cgroup), RD_CMD_RUN | RD_CMD_CHECK, "PATH",
+	 "the cgroup2 directory whose processes are served (default: the cgroup2 root)"},
+	{"bpffs", 0, TEXT, FIELD(bpffs), MAPS, "DIR",
+	 "where maps and links are pinned (default /sys/fs/bpf/redial)"},
+	{"max-services", 0, COUNT, FIELD(max_services), RD_CMD_RUN, "N",
+	 "room for so many Services (default 16384)"},
+	{"max-backends", 0, COUNT, FIELD(max_backends), RD_CMD_RUN, "N",
+	 "room for so many endpoints of all Services together (default 131072)"},
+	{"detach-on-exit", 0, FLAG, FIELD(detach_on_exit), RD_CMD_RUN, NULL,
+	 "remove everything when the agent ends, instead of leaving it at work"},
+	{"log-level", 0, TEXT, FIELD(log_level), RD_CMD_RUN, "LEVEL",
+	 "error, warn, info or debug (default info)"},
+	{"namespace", 'n', TEXT, FIELD(namespace),
+	 RD_CMD_SERVICES | RD_CMD_BACKENDS | RD_CMD_SOCKETS, "NS", "only Services of namespace NS"},
+	{"output", 'o', FORMAT, FIELD(format), TABLES | RD_CMD_CHECK, "FORMAT",
+	 "table, wide or json (default table)"},
+	{"help", 'h', FLAG, FIELD(help), ~0U, NULL, "print this"},
+#undef FIELD
+};
+
+static void *field(struct rd_settings *settings, const struct option_row *row)
+{
+	return (char *)settings + row->offset;
+}
+
+/* A whole number from 1 to 4194304: enough for any map, and far from every
+ * overflow. */
+static int set_count(uint32_t *value, const struct option_row *row, const char *text,
+		     struct rd_error *error)
+{
+	char *end;
+	unsigned long number;
+
+	errno = 0;
+	number = strtoul(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || *end || errno || !number || number > 4194304)
+		return rd_error_set(error, -EINVAL, "--%s takes a number from 1 to 4194304, not %s",
+				    row->name, text);
+	*value = (uint32_t)number;
+	return 0;
+}
+
+static int set_format(enum rd_format *format, const char *text, struct rd_error *error)
+{
+	static const char *const names[] = {
+		[RD_FORMAT_TABLE] = "table", [RD_FORMAT_WIDE] = "wide", [RD_FORMAT_JSON] = "json"};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(names); i++) {
+		if (strcmp(names[i], text))
+			continue;
+		*format = (enum rd_format)i;
+		return 0;
+	}
+	return rd_error_set(error, -EINVAL, "--output takes table, wide or json, not %s", text);
+}
+
+static int set(struct rd_settings *settings, const struct option_row *row, const char *text,
+	       struct rd_error *error)
+{
+	switch (row->type) {
+	case FLAG:
+		*(bool *)field(settings, row) = true;
+		return 0;
+	case TEXT:
+		if (!*text)
+			return rd_error_set(error, -EINVAL, "--%s must not be empty", row->name);
+		*(const char **)field(settings, row) = text;
+		return 0;
+	case COUNT:
+		return set_count(field(settings, row), row, text, error);
+	case FORMAT:
+		return set_format(field(settings, row), text, error);
+	}
+	return -EINVAL;
+}
+
+/* The operand: NAME or NAMESPACE/NAME. */
+static int set_operand(const struct rd_command *command, struct rd_settings *settings, char *text,
+		       struct rd_error *error)
+{
+	char *slash = strchr(text, '/');
+
+	if (!command->operand || settings->name)
+		return rd_error_set(error, -EINVAL, "unexpected argument %s", text);
+	settings->name = slash ? slash + 1 : text;
+	if (slash) {
+		*slash = '\0';
+		settings->namespace = text;
+	}
+	if (!*settings->name || (settings->namespace && !*settings->namespace))
+		return rd_error_set(error, -EINVAL, "a Service is named NAMESPACE/NAME or NAME");
+	return 0;
+}
+
+int rd_options_parse(const struct rd_command *command, int argc, char **argv,
+		     struct rd_settings *ret_settings, struct rd_error *error)
+{
+	struct rd_settings settings = {
+		.bpffs = "/sys/fs/bpf/redial",
+		.service_cidr = "10.96.0.0/16",
+		.max_services = 16384,
+		.max_backends = 131072,
+		.log_level = "info",
+	};
+	struct option longs[RD_ARRAY_SIZE(rows) + 1] = {0};
+	char shorts[2 * RD_ARRAY_SIZE(rows) + 2] = ":";
+	size_t n_longs = 0, n_shorts = 1;
+	int r = 0, found;
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		if (!(rows[i].commands & command->bit))
+			continue;
+		/* The row's number, above every character. */
+		longs[n_longs++] = (struct option){.name = rows[i].name,
+						   .has_arg = rows[i].argument != NULL,
+						   .val = 256 + (int)i};
+		if (!rows[i].letter)
+			continue;
+		shorts[n_shorts++] = rows[i].letter;
+		if (rows[i].argument)
+			shorts[n_shorts++] = ':';
+	}
+	opterr = 0;
+	while (!r && (found = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+		size_t row = (size_t)found - 256;
+
+		if (found == '?' || found == ':')
+			return rd_error_set(error, -EINVAL, "%s %s, see 'redial %s --help'",
+					    found == ':' ? "a value is missing after"
+							 : "unknown option",
+					    argv[optind - 1], command->name);
+		for (size_t i = 0; found < 256 && i < RD_ARRAY_SIZE(rows); i++)
+			if (rows[i].letter == found)
+				row = i;
+		r = set(&settings, &rows[row], optarg ?: "", error);
+	}
+	for (; !r && optind < argc; optind++)
+		r = set_operand(command, &settings, argv[optind], error);
+	if (!r)
+		*ret_settings = settings;
+	return r;
+}
+
+/* Print `text` in lines of at most 56 characters, the first after `column`. */
+static void print_wrapped(const char *text, int column)
+{
+	while (*text) {
+		size_t n = strlen(text);
+
+		if (n > 56)
+			for (n = 56; n > 0 && text[n] != ' '; n--)
+				continue;
+		printf("%.*s\n", (int)n, text);
+		text += n + (text[n] == ' ');
+		if (*text)
+			printf("%*s", column, "");
+	}
+}
+
+void rd_options_help(const struct rd_command *command)
+{
+	printf("Usage: redial %s [OPTION...]%s%s\n\n%s\n\n", command->name,
+	       command->operand ? " " : "", command->operand ?: "", command->summary);
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		char head[64];
+
+		if (!(rows[i].commands & command->bit))
+			continue;
+		snprintf(head, sizeof(head), "%c%c%s --%s %s", rows[i].letter ? '-' : ' ',
+			 rows[i].letter ?: ' ', rows[i].letter ? "," : " ", rows[i].name,
+			 rows[i].argument ?: "");
+		printf("  %-26s", head);
+		print_wrapped(rows[i].help, 28);
+	}
+}

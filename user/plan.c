@@ -1,0 +1,802 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "plan.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- order ---------------------------------------------------------------------- */
+
+static int compare_planned(const struct rd_planned *a, const struct rd_planned *b)
+{
+	return rd_name_compare(a->namespace, a->name, b->namespace, b->name);
+}
+
+static int compare_frontends(const struct rd_planned_frontend *a,
+			     const struct rd_planned_frontend *b)
+{
+	return memcmp(&a->key, &b->key, sizeof(a->key));
+}
+/* memcmp above reads every byte of a key: there must be no padding. */
+_Static_assert(sizeof(struct rd_frontend_key) == sizeof(uint32_t) + sizeof(struct rd_key6),
+	       "no padding");
+
+RD_TREE_GENERATE(rd_planned_tree, rd_planned, entry, compare_planned)
+RD_TREE_GENERATE(rd_frontend_tree, rd_planned_frontend, entry, compare_frontends)
+
+/* The order of slots in a range: by address, then port. */
+static int compare_slots(const struct rd_backend6 *a, const struct rd_backend6 *b)
+{
+	return memcmp(a->addr, b->addr, sizeof(a->addr)) ?: ntohs(a->port) - ntohs(b->port);
+}
+
+static uint32_t family_index(uint8_t family)
+{
+	return family == RD_FAMILY_6 ? RD_6 : RD_4;
+}
+
+/* ---- life ------------------------------------------------------------------------ */
+
+int rd_plan_new(struct rd_plan *plan, const struct rd_limits *limits)
+{
+	int r;
+
+	*plan = (struct rd_plan){.limits = *limits};
+	r = rd_alloc_new(&plan->ids, limits->max_ports);
+	r = r ?: rd_alloc_new(&plan->backend_ids, limits->max_slots * RD_FAMILIES);
+	for (int f = 0; f < RD_FAMILIES; f++) {
+		r = r ?: rd_alloc_new(&plan->ranges[f], limits->max_slots);
+		plan->slots[f] = calloc(limits->max_slots, sizeof(*plan->slots[f]));
+		if (!plan->slots[f])
+			r = -ENOMEM;
+	}
+	plan->by_id = calloc(limits->max_ports, sizeof(struct rd_planned *));
+	if (!plan->by_id)
+		r = -ENOMEM;
+	if (r)
+		rd_plan_free(plan);
+	return r;
+}
+
+static void free_ports(struct rd_planned_port *ports, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		free(ports[i].ranges);
+	free(ports);
+}
+
+static void clear_ops(struct rd_ops *ops)
+{
+	free(ops->slots);
+	free(ops->names);
+	free(ops->puts);
+	free(ops->gone);
+	free(ops->gone_names);
+	*ops = (struct rd_ops){0};
+}
+
+void rd_plan_free(struct rd_plan *plan)
+{
+	struct rd_planned_frontend *frontend;
+	struct rd_planned *service;
+
+	while ((frontend = RB_ROOT(&plan->frontends))) {
+		RB_REMOVE(rd_frontend_tree, &plan->frontends, frontend);
+		free(frontend);
+	}
+	while ((service = RB_ROOT(&plan->services))) {
+		RB_REMOVE(rd_planned_tree, &plan->services, service);
+		free_ports(service->ports, service->n_ports);
+		free(service);
+	}
+	for (int f = 0; f < RD_FAMILIES; f++) {
+		free(plan->slots[f]);
+		rd_alloc_free(&plan->ranges[f]);
+	}
+	rd_alloc_free(&plan->ids);
+	rd_alloc_free(&plan->backend_ids);
+	free(plan->by_id);
+	clear_ops(&plan->ops);
+	*plan = (struct rd_plan){0};
+}
+
+/* ---- services and their ports ------------------------------------------------- */
+
+struct rd_planned *rd_plan_find(const struct rd_plan *plan, const char *namespace, const char *name)
+{
+	struct rd_planned key = {0};
+
+	snprintf(key.namespace, sizeof(key.namespace), "%s", namespace);
+	snprintf(key.name, sizeof(key.name), "%s", name);
+	return RB_FIND(rd_planned_tree, (struct rd_planned_tree *)&plan->services, &key);
+}
+
+struct rd_planned *rd_plan_next(const struct rd_plan *plan, struct rd_planned *previous)
+{
+	return previous ? RB_NEXT(rd_planned_tree, NULL, previous)
+			: RB_MIN(rd_planned_tree, (struct rd_planned_tree *)&plan->services);
+}
+
+const struct rd_planned_port *rd_plan_port(const struct rd_plan *plan, uint32_t id)
+{
+	const struct rd_planned *service = id < plan->limits.max_ports ? plan->by_id[id] : NULL;
+
+	for (size_t i = 0; service && i < service->n_ports; i++)
+		if (service->ports[i].id == id)
+			return &service->ports[i];
+	return NULL;
+}
+
+static struct rd_planned *new_planned(struct rd_plan *plan, const char *namespace, const char *name)
+{
+	struct rd_planned *service = calloc(1, sizeof(*service));
+
+	if (!service)
+		return NULL;
+	snprintf(service->namespace, sizeof(service->namespace), "%s", namespace);
+	snprintf(service->name, sizeof(service->name), "%s", name);
+	LIST_INIT(&service->frontends);
+	RB_INSERT(rd_planned_tree, &plan->services, service);
+	plan->n_services++;
+	return service;
+}
+
+static const struct rd_planned_port *port_named(const struct rd_planned *service, const char *name)
+{
+	for (size_t i = 0; service && i < service->n_ports; i++)
+		if (!strcmp(service->ports[i].record.port_name, name))
+			return &service->ports[i];
+	return NULL;
+}
+
+/* ---- frontends -------------------------------------------------------------------- */
+
+static struct rd_planned_frontend *find_frontend(const struct rd_plan *plan,
+						 const struct rd_frontend_key *key)
+{
+	struct rd_planned_frontend probe = {.key = *key};
+
+	return RB_FIND(rd_frontend_tree, (struct rd_frontend_tree *)&plan->frontends, &probe);
+}
+
+const struct rd_planned *rd_plan_owner(const struct rd_plan *plan,
+				       const struct rd_frontend_key *key)
+{
+	const struct rd_planned_frontend *frontend = find_frontend(plan, key);
+
+	return frontend ? frontend->service : NULL;
+}
+
+static struct rd_planned_frontend *find_or_add_frontend(struct rd_plan *plan,
+							const struct rd_frontend_key *key)
+{
+	struct rd_planned_frontend *frontend = find_frontend(plan, key);
+
+	if (frontend)
+		return frontend;
+	frontend = calloc(1, sizeof(*frontend));
+	if (!frontend)
+		return NULL;
+	frontend->key = *key;
+	RB_INSERT(rd_frontend_tree, &plan->frontends, frontend);
+	return frontend;
+}
+
+static void touch(struct rd_plan *plan, struct rd_planned_frontend *frontend)
+{
+	if (frontend->is_touched)
+		return;
+	frontend->is_touched = true;
+	SLIST_INSERT_HEAD(&plan->touched, frontend, touched);
+}
+
+static void own(struct rd_plan *plan, struct rd_planned_frontend *frontend,
+		struct rd_planned *service)
+{
+	frontend->service = service;
+	LIST_INSERT_HEAD(&service->frontends, frontend, of_service);
+	service->n_frontends[frontend->key.family]++;
+	plan->n_frontends[frontend->key.family]++;
+}
+
+static void disown_all(struct rd_plan *plan, struct rd_planned *service)
+{
+	struct rd_planned_frontend *frontend;
+
+	while ((frontend = LIST_FIRST(&service->frontends))) {
+		LIST_REMOVE(frontend, of_service);
+		frontend->service = NULL;
+		plan->n_frontends[frontend->key.family]--;
+		touch(plan, frontend);
+	}
+	memset(service->n_frontends, 0, sizeof(service->n_frontends));
+}
+
+static uint16_t fingerprint(const struct rd_frontend_key *key)
+{
+	/* An IPv4 address is one word and three zeros, which fold to the same. */
+	return rd_fingerprint6(&key->key);
+}
+
+static struct rd_frontend_key key_of(const struct rd_wanted_frontend *frontend, uint8_t protocol)
+{
+	struct rd_frontend_key key = {
+		.family = family_index(frontend->ip.family),
+		.key = {.port = htons(frontend->port),
+			.protocol = protocol,
+			.scope = frontend->scope},
+	};
+
+	rd_ip_to_words(&frontend->ip, key.key.addr);
+	return key;
+}
+
+/* ---- adopting ---------------------------------------------------------------------- */
+
+int rd_plan_adopt_service(struct rd_plan *plan, uint32_t id, const struct rd_service *record)
+{
+	struct rd_planned *service = rd_plan_find(plan, record->namespace, record->name);
+
+	if (rd_alloc_adopt(&plan->ids, id, 1))
+		return -ERANGE;
+	service = service ?: new_planned(plan, record->namespace, record->name);
+	if (!service || rd_array_grow(&service->ports, service->n_ports, sizeof(*service->ports)))
+		return -ENOMEM;
+	service->ports[service->n_ports++] = (struct rd_planned_port){.id = id, .record = *record};
+	plan->by_id[id] = service;
+	return 0;
+}
+
+static int adopt_range(struct rd_plan *plan, struct rd_planned_port *port,
+		       const struct rd_range *range,
+		       struct rd_backend6 (*slot)(const void *slots, uint32_t index),
+		       const void *slots)
+{
+	for (size_t i = 0; i < port->n_ranges; i++)
+		if (port->ranges[i].family == range->family &&
+		    port->ranges[i].first == range->first)
+			return 0;
+	if (rd_array_grow(&port->ranges, port->n_ranges, sizeof(*port->ranges)))
+		return -ENOMEM;
+	port->ranges[port->n_ranges++] = *range;
+	for (uint32_t i = range->first; i < range->first + range->count; i++) {
+		struct rd_backend6 backend = slot(slots, i);
+
+		plan->slots[range->family][i] = backend;
+		/* An id out of range is some other writer's; it is never reused. */
+		(void)rd_alloc_adopt(&plan->backend_ids, backend.id, 1);
+	}
+	return 0;
+}
+
+int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *key,
+			   const struct rd_frontend *value,
+			   struct rd_backend6 (*slot)(const void *slots, uint32_t index),
+			   const void *slots)
+{
+	struct rd_range range = {.family = key->family,
+				 .first = rd_word_first(value->word),
+				 .count = rd_word_count(value->word)};
+	struct rd_planned_port *port = (struct rd_planned_port *)rd_plan_port(plan, value->service);
+	struct rd_planned_frontend *frontend = find_or_add_frontend(plan, key);
+
+	if (!frontend)
+		return -ENOMEM;
+	frontend->in_map = true;
+	frontend->actual = *value;
+	if (!port || rd_alloc_adopt(&plan->ranges[range.family], range.first, range.count)) {
+		touch(plan, frontend);
+		return 0;
+	}
+	frontend->wanted = *value;
+	own(plan, frontend, plan->by_id[value->service]);
+	return range.count ? adopt_range(plan, port, &range, slot, slots) : 0;
+}
+
+/* ---- endpoint sets --------------------------------------------------------------- */
+
+static const struct rd_backend6 *range_slots(const struct rd_plan *plan,
+					     const struct rd_range *range)
+{
+	return plan->slots[range->family] + range->first;
+}
+
+static int compare_slots_search(const void *a, const void *b)
+{
+	return compare_slots(a, b);
+}
+
+/* The id that this address and port have in one of the ranges.
+ * Returns false if they are in none. */
+static bool find_backend_id(const struct rd_plan *plan, const struct rd_range *ranges, size_t n,
+			    uint32_t family, const struct rd_backend6 *backend, uint32_t *ret_id)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct rd_backend6 *found;
+
+		if (ranges[i].family != family)
+			continue;
+		found = bsearch(backend, range_slots(plan, &ranges[i]), ranges[i].count,
+				sizeof(*found), compare_slots_search);
+		if (!found)
+			continue;
+		*ret_id = found->id;
+		return true;
+	}
+	return false;
+}
+
+static struct rd_backend6 to_slot(const struct rd_backend *backend, uint32_t service)
+{
+	struct rd_backend6 slot = {.port = htons(backend->port), .service = service};
+
+	rd_ip_to_words(&backend->ip, slot.addr);
+	return slot;
+}
+
+static bool holds_set(const struct rd_plan *plan, const struct rd_range *range,
+		      const struct rd_wanted_set *set)
+{
+	const struct rd_backend6 *slots = range_slots(plan, range);
+
+	if (range->family != family_index(set->family) || range->count != set->n)
+		return false;
+	for (size_t i = 0; i < set->n; i++) {
+		struct rd_backend6 slot = to_slot(&set->backends[i], 0);
+
+		if (compare_slots(&slot, &slots[i]))
+			return false;
+	}
+	return true;
+}
+
+static const struct rd_range *find_range(const struct rd_plan *plan, const struct rd_range *ranges,
+					 size_t n, const struct rd_wanted_set *set)
+{
+	for (size_t i = 0; i < n; i++)
+		if (holds_set(plan, &ranges[i], set))
+			return &ranges[i];
+	return NULL;
+}
+
+static bool has_range(const struct rd_planned_port *port, const struct rd_range *range)
+{
+	for (size_t i = 0; port && i < port->n_ranges; i++)
+		if (port->ranges[i].family == range->family &&
+		    port->ranges[i].first == range->first)
+			return true;
+	return false;
+}
+
+/* How the ids and ranges of a port that is no longer needed are returned: at
+ * once if no program can have seen them, else through limbo. */
+typedef void (*give_back_fn)(struct rd_alloc *alloc, uint32_t first, uint32_t count);
+
+/* Give back those of `port`'s ranges and backend ids that `kept` has not. */
+static void give_back_ranges(struct rd_plan *plan, const struct rd_planned_port *port,
+			     const struct rd_planned_port *kept, give_back_fn give_back)
+{
+	for (size_t i = 0; i < port->n_ranges; i++) {
+		const struct rd_range *range = &port->ranges[i];
+		const struct rd_backend6 *slots = range_slots(plan, range);
+		uint32_t id;
+
+		for (uint32_t s = 0; s < range->count; s++)
+			if (!find_backend_id(plan, port->ranges, i, range->family, &slots[s],
+					     &id) &&
+			    !(kept && find_backend_id(plan, kept->ranges, kept->n_ranges,
+						      range->family, &slots[s], &id)))
+				give_back(&plan->backend_ids, slots[s].id, 1);
+		if (!has_range(kept, range))
+			give_back(&plan->ranges[range->family], range->first, range->count);
+	}
+}
+
+/* Write a new range for `set` into the plan's slots.
+ * Returns 0 or -ENOSPC; then nothing is taken. */
+static int fill_range(struct rd_plan *plan, const struct rd_planned_port *old,
+		      const struct rd_planned_port *port, const struct rd_wanted_set *set,
+		      struct rd_range *ret_range)
+{
+	struct rd_range range = {.family = family_index(set->family), .count = (uint32_t)set->n};
+	struct rd_backend6 *slots;
+	int r;
+
+	if (set->n > RD_MAX_COUNT || set->n > plan->backend_ids.size - plan->backend_ids.used_count)
+		return -ENOSPC;
+	r = rd_alloc_take(&plan->ranges[range.family], range.count, &range.first);
+	if (r)
+		return r;
+	slots = plan->slots[range.family] + range.first;
+	for (uint32_t i = 0; i < range.count; i++) {
+		struct rd_backend6 slot = to_slot(&set->backends[i], port->id);
+
+		if (!(old && find_backend_id(plan, old->ranges, old->n_ranges, range.family, &slot,
+					     &slot.id)) &&
+		    !find_backend_id(plan, port->ranges, port->n_ranges, range.family, &slot,
+				     &slot.id))
+			/* Enough ids were free above; a single one always fits. */
+			(void)rd_alloc_take(&plan->backend_ids, 1, &slot.id);
+		slots[i] = slot;
+	}
+	*ret_range = range;
+	return 0;
+}
+
+/*
+ * The range for a set: one that another set of this port has got already, an
+ * old one that holds just these endpoints, or a new one. An empty set has none.
+ * Returns 0, -ENOSPC or -ENOMEM; on failure nothing is taken.
+ */
+static int place_set(struct rd_plan *plan, const struct rd_planned_port *old,
+		     struct rd_planned_port *port, const struct rd_wanted_set *set,
+		     struct rd_range *ret_range)
+{
+	const struct rd_range *known;
+	struct rd_range range = {.family = family_index(set->family)};
+	int r;
+
+	if (!set->n) {
+		*ret_range = range;
+		return 0;
+	}
+	known = find_range(plan, port->ranges, port->n_ranges, set);
+	if (known) {
+		*ret_range = *known;
+		return 0;
+	}
+	r = rd_array_grow(&port->ranges, port->n_ranges, sizeof(*port->ranges));
+	if (r)
+		return r;
+	known = old ? find_range(plan, old->ranges, old->n_ranges, set) : NULL;
+	if (known)
+		range = *known;
+	else
+		r = fill_range(plan, old, port, set, &range);
+	if (r)
+		return r;
+	port->ranges[port->n_ranges++] = range;
+	*ret_range = range;
+	return 0;
+}
+
+/* ---- planning one Service --------------------------------------------------------- */
+
+/* The new state of a Service while it is not certain that all of it fits. */
+struct draft {
+	struct rd_planned *old; /* NULL: the Service is new */
+	struct rd_planned_port *ports;
+	size_t n_ports;
+	struct rd_op_frontend *frontends;
+	size_t n_frontends;
+};
+
+static void free_draft(struct draft *draft)
+{
+	free_ports(draft->ports, draft->n_ports);
+	free(draft->frontends);
+}
+
+/* Take back what the draft took: ids and ranges its Service did not have. */
+static void abandon(struct rd_plan *plan, struct draft *draft)
+{
+	for (size_t i = 0; i < draft->n_ports; i++) {
+		const struct rd_planned_port *port = &draft->ports[i];
+		const struct rd_planned_port *old = port_named(draft->old, port->record.port_name);
+
+		give_back_ranges(plan, port, old, rd_alloc_give);
+		if (!old)
+			rd_alloc_give(&plan->ids, port->id, 1);
+	}
+}
+
+static void fill_record(const struct rd_wanted *wanted, const struct rd_wanted_port *port,
+			struct rd_service *record)
+{
+	const struct rd_object *service = wanted->service;
+
+	*record = (struct rd_service){
+		.port = htons(port->port),
+		.protocol = port->protocol,
+		.type = (uint8_t)service->service.type,
+	};
+	snprintf(record->namespace, sizeof(record->namespace), "%s", service->namespace);
+	snprintf(record->name, sizeof(record->name), "%s", service->name);
+	snprintf(record->port_name, sizeof(record->port_name), "%s", port->name);
+	if (service->service.cluster_ip[0].family)
+		memcpy(&record->cluster_ip4, service->service.cluster_ip[0].bytes, 4);
+	if (service->service.cluster_ip[1].family)
+		memcpy(record->cluster_ip6, service->service.cluster_ip[1].bytes, 16);
+}
+
+static int draft_port(struct rd_plan *plan, struct draft *draft, const struct rd_wanted *wanted,
+		      const struct rd_wanted_port *want, struct rd_error *error)
+{
+	const struct rd_planned_port *old = port_named(draft->old, want->name);
+	struct rd_planned_port *port = &draft->ports[draft->n_ports];
+	_rd_free_ struct rd_range *ranges = calloc(want->n_sets + 1, sizeof(*ranges));
+	int r = 0;
+
+	if (!ranges)
+		return -ENOMEM;
+	if (old)
+		port->id = old->id;
+	else
+		r = rd_alloc_take(&plan->ids, 1, &port->id);
+	if (r)
+		return rd_error_set(error, r, "all %u Service ports are in use, see --max-services",
+				    plan->limits.max_ports);
+	draft->n_ports++;
+	fill_record(wanted, want, &port->record);
+	for (size_t i = 0; i < want->n_sets; i++) {
+		r = place_set(plan, old, port, &want->sets[i], &ranges[i]);
+		if (r)
+			return rd_error_set(error, r,
+					    "no room for %zu endpoints among %u slots, see "
+					    "--max-backends",
+					    want->sets[i].n, plan->limits.max_slots);
+	}
+	for (size_t i = 0; i < want->n_frontends; i++) {
+		const struct rd_range *range = &ranges[want->frontends[i].set];
+		struct rd_op_frontend *frontend = &draft->frontends[draft->n_frontends++];
+
+		frontend->key = key_of(&want->frontends[i], want->protocol);
+		frontend->value = (struct rd_frontend){
+			.word = rd_word(range->first, range->count, fingerprint(&frontend->key)),
+			.service = port->id,
+		};
+	}
+	return 0;
+}
+
+/* Drop from the draft the frontends that other Services have.
+ * Returns 0 or -EEXIST, with @error naming the first. */
+static int drop_conflicts(const struct rd_plan *plan, struct draft *draft, struct rd_error *error)
+{
+	size_t kept = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < draft->n_frontends; i++) {
+		const struct rd_frontend_key *key = &draft->frontends[i].key;
+		const struct rd_planned *owner = rd_plan_owner(plan, key);
+		struct rd_ip ip = rd_ip_from_words(key->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6,
+						   key->key.addr);
+		char text[RD_IP_PORT_TEXT];
+
+		if (!owner || owner == draft->old) {
+			draft->frontends[kept++] = draft->frontends[i];
+			continue;
+		}
+		if (!r)
+			r = rd_error_set(error, -EEXIST, "%s is the address of %s/%s",
+					 rd_ip_port_format(&ip, ntohs(key->key.port), text),
+					 owner->namespace, owner->name);
+	}
+	draft->n_frontends = kept;
+	return r;
+}
+
+static int check_capacity(const struct rd_plan *plan, const struct draft *draft,
+			  struct rd_error *error)
+{
+	uint32_t count[RD_FAMILIES] = {plan->n_frontends[RD_4], plan->n_frontends[RD_6]};
+
+	if (!draft->old && plan->n_services >= plan->limits.max_services)
+		return rd_error_set(error, -ENOSPC,
+				    "there are %u Services already, see "
+				    "--max-services",
+				    plan->limits.max_services);
+	for (size_t i = 0; i < draft->n_frontends; i++)
+		count[draft->frontends[i].key.family]++;
+	for (int f = 0; f < RD_FAMILIES; f++) {
+		count[f] -= draft->old ? draft->old->n_frontends[f] : 0;
+		if (count[f] > plan->limits.max_frontends)
+			return rd_error_set(error, -ENOSPC,
+					    "all %u addresses are in use, see --max-services",
+					    plan->limits.max_frontends);
+	}
+	return 0;
+}
+
+/* Note the operations on names and slots, and retire what is left behind. */
+static int commit_ports(struct rd_plan *plan, const struct rd_planned *old,
+			const struct draft *draft)
+{
+	struct rd_ops *ops = &plan->ops;
+
+	for (size_t i = 0; i < draft->n_ports; i++) {
+		const struct rd_planned_port *port = &draft->ports[i];
+		const struct rd_planned_port *was = port_named(old, port->record.port_name);
+
+		if (!was || memcmp(&was->record, &port->record, sizeof(port->record))) {
+			if (rd_array_grow(&ops->names, ops->n_names, sizeof(*ops->names)))
+				return -ENOMEM;
+			ops->names[ops->n_names++] =
+				(struct rd_op_name){.id = port->id, .record = port->record};
+		}
+		for (size_t n = 0; n < port->n_ranges; n++) {
+			if (has_range(was, &port->ranges[n]))
+				continue;
+			if (rd_array_grow(&ops->slots, ops->n_slots, sizeof(*ops->slots)))
+				return -ENOMEM;
+			ops->slots[ops->n_slots++] = port->ranges[n];
+		}
+	}
+	return 0;
+}
+
+static int retire_ports(struct rd_plan *plan, const struct rd_planned *old,
+			const struct draft *draft)
+{
+	struct rd_planned as_new = {.ports = draft->ports, .n_ports = draft->n_ports};
+	struct rd_ops *ops = &plan->ops;
+
+	for (size_t i = 0; old && i < old->n_ports; i++) {
+		const struct rd_planned_port *port = &old->ports[i];
+		const struct rd_planned_port *kept = port_named(&as_new, port->record.port_name);
+
+		give_back_ranges(plan, port, kept, rd_alloc_retire);
+		if (kept)
+			continue;
+		if (rd_array_grow(&ops->gone_names, ops->n_gone_names, sizeof(*ops->gone_names)))
+			return -ENOMEM;
+		ops->gone_names[ops->n_gone_names++] = port->id;
+		rd_alloc_retire(&plan->ids, port->id, 1);
+		plan->by_id[port->id] = NULL;
+	}
+	return 0;
+}
+
+static int commit_frontends(struct rd_plan *plan, struct rd_planned *service,
+			    const struct draft *draft)
+{
+	disown_all(plan, service);
+	for (size_t i = 0; i < draft->n_frontends; i++) {
+		struct rd_planned_frontend *frontend =
+			find_or_add_frontend(plan, &draft->frontends[i].key);
+
+		if (!frontend)
+			return -ENOMEM;
+		/* One address given twice, as external and as load balancer's say. */
+		if (frontend->service)
+			continue;
+		frontend->wanted = draft->frontends[i].value;
+		own(plan, frontend, service);
+		touch(plan, frontend);
+	}
+	return 0;
+}
+
+static int commit(struct rd_plan *plan, const char *namespace, const char *name,
+		  struct draft *draft)
+{
+	struct rd_planned *service = draft->old;
+	int r;
+
+	r = commit_ports(plan, draft->old, draft) ?: retire_ports(plan, draft->old, draft);
+	if (r)
+		return r;
+	service = service ?: new_planned(plan, namespace, name);
+	if (!service)
+		return -ENOMEM;
+	free_ports(service->ports, service->n_ports);
+	service->n_ports = draft->n_ports;
+	service->ports = rd_take(draft->ports);
+	draft->n_ports = 0;
+	for (size_t i = 0; i < service->n_ports; i++)
+		plan->by_id[service->ports[i].id] = service;
+	return commit_frontends(plan, service, draft);
+}
+
+int rd_plan_service(struct rd_plan *plan, const struct rd_wanted *wanted, struct rd_error *error)
+{
+	const struct rd_object *service = wanted->service;
+	struct draft draft = {.old = rd_plan_find(plan, service->namespace, service->name)};
+	size_t n_frontends = 0;
+	int conflict = 0, r = 0;
+
+	for (size_t i = 0; i < wanted->n_ports; i++)
+		n_frontends += wanted->ports[i].n_frontends;
+	draft.ports = calloc(wanted->n_ports + 1, sizeof(*draft.ports));
+	draft.frontends = calloc(n_frontends + 1, sizeof(*draft.frontends));
+	if (!draft.ports || !draft.frontends)
+		r = -ENOMEM;
+	for (size_t i = 0; !r && i < wanted->n_ports; i++)
+		r = draft_port(plan, &draft, wanted, &wanted->ports[i], error);
+	if (!r) {
+		conflict = drop_conflicts(plan, &draft, error);
+		r = check_capacity(plan, &draft, error);
+	}
+	if (r == -ENOSPC)
+		abandon(plan, &draft);
+	r = r ?: commit(plan, service->namespace, service->name, &draft);
+	free_draft(&draft);
+	return r ?: conflict;
+}
+
+int rd_plan_remove(struct rd_plan *plan, const char *namespace, const char *name)
+{
+	struct draft nothing = {.old = rd_plan_find(plan, namespace, name)};
+	int r;
+
+	if (!nothing.old)
+		return 0;
+	r = retire_ports(plan, nothing.old, &nothing);
+	if (r)
+		return r;
+	disown_all(plan, nothing.old);
+	RB_REMOVE(rd_planned_tree, &plan->services, nothing.old);
+	plan->n_services--;
+	free_ports(nothing.old->ports, nothing.old->n_ports);
+	free(nothing.old);
+	return 0;
+}
+
+/* ---- operations -------------------------------------------------------------------- */
+
+static int take_frontend(struct rd_plan *plan, struct rd_planned_frontend *frontend)
+{
+	struct rd_ops *ops = &plan->ops;
+	int r;
+
+	if (frontend->service) {
+		if (frontend->in_map &&
+		    !memcmp(&frontend->actual, &frontend->wanted, sizeof(frontend->actual)))
+			return 0;
+		r = rd_array_grow(&ops->puts, ops->n_puts, sizeof(*ops->puts));
+		if (r)
+			return r;
+		ops->puts[ops->n_puts++] =
+			(struct rd_op_frontend){.key = frontend->key, .value = frontend->wanted};
+		frontend->actual = frontend->wanted;
+		frontend->in_map = true;
+		return 0;
+	}
+	if (frontend->in_map) {
+		r = rd_array_grow(&ops->gone, ops->n_gone, sizeof(*ops->gone));
+		if (r)
+			return r;
+		ops->gone[ops->n_gone++] =
+			(struct rd_op_frontend){.key = frontend->key, .value = frontend->actual};
+	}
+	RB_REMOVE(rd_frontend_tree, &plan->frontends, frontend);
+	free(frontend);
+	return 0;
+}
+
+int rd_plan_take_ops(struct rd_plan *plan, const struct rd_ops **ret_ops)
+{
+	struct rd_planned_frontend *frontend;
+
+	while ((frontend = SLIST_FIRST(&plan->touched))) {
+		int r;
+
+		SLIST_REMOVE_HEAD(&plan->touched, touched);
+		frontend->is_touched = false;
+		r = take_frontend(plan, frontend);
+		if (r)
+			return r;
+	}
+	*ret_ops = &plan->ops;
+	return 0;
+}
+
+void rd_plan_applied(struct rd_plan *plan)
+{
+	clear_ops(&plan->ops);
+}
+
+uint32_t rd_plan_limbo(const struct rd_plan *plan)
+{
+	return plan->ids.limbo_count + plan->backend_ids.limbo_count +
+	       plan->ranges[RD_4].limbo_count + plan->ranges[RD_6].limbo_count;
+}
+
+void rd_plan_grace(struct rd_plan *plan)
+{
+	rd_alloc_grace(&plan->ids);
+	rd_alloc_grace(&plan->backend_ids);
+	for (int f = 0; f < RD_FAMILIES; f++)
+		rd_alloc_grace(&plan->ranges[f]);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * plan.h - what is in the maps, and how to get from there to what is wanted.
+ * Pure: the plan computes operations, datapath.h performs them.
+ *
+ * The life of a plan: create it; adopt what is in the maps; then, again and
+ * again, state what each changed Service should be, take the operations, apply
+ * them. The plan takes what it hands out for done. If an operation fails, or a
+ * function here returns -ENOMEM, the plan no longer knows what is in the maps:
+ * throw it away and adopt anew.
+ *
+ * Addresses and ports of keys and slots are in network byte order, in the form
+ * of abi.h's IPv6 structures, with the family beside them; an IPv4 address
+ * stands in word 0.
+ */
+#ifndef REDIAL_PLAN_H
+#define REDIAL_PLAN_H
+
+#include <sys/queue.h>
+
+#include "alloc.h"
+#include "resolve.h"
+#include "util.h"
+
+struct rd_limits {
+	uint32_t max_services;	/* Services */
+	uint32_t max_ports;	/* Service ports: entries of rd_services */
+	uint32_t max_frontends; /* entries of rd_frontends4, and of rd_frontends6 */
+	uint32_t max_slots;	/* entries of rd_backends4, and of rd_backends6 */
+};
+
+/* Both families, as an index. */
+enum { RD_4, RD_6, RD_FAMILIES };
+
+/* A run of slots in rd_backends4 or rd_backends6. */
+struct rd_range {
+	uint32_t family; /* RD_4 or RD_6 */
+	uint32_t first;
+	uint32_t count;
+};
+
+struct rd_frontend_key {
+	uint32_t family; /* RD_4 or RD_6; this wide so that there is no padding */
+	struct rd_key6 key;
+};
+
+struct rd_planned;
+
+/* A frontend that is in the maps, or will be. */
+struct rd_planned_frontend {
+	RB_ENTRY(rd_planned_frontend) entry;
+	LIST_ENTRY(rd_planned_frontend) of_service;
+	SLIST_ENTRY(rd_planned_frontend) touched;
+	struct rd_frontend_key key;
+	struct rd_frontend actual; /* meaningful if in_map */
+	struct rd_frontend wanted; /* meaningful if service */
+	struct rd_planned *service;
+	bool in_map;
+	bool is_touched;
+};
+
+/* One Service port. `ranges` are its endpoint sets, none twice. */
+struct rd_planned_port {
+	uint32_t id;
+	struct rd_service record;
+	struct rd_range *ranges;
+	size_t n_ranges;
+};
+
+/* A Service. */
+struct rd_planned {
+	RB_ENTRY(rd_planned) entry;
+	char namespace[RD_LABEL_MAX];
+	char name[RD_LABEL_MAX];
+	struct rd_planned_port *ports;
+	size_t n_ports;
+	LIST_HEAD(, rd_planned_frontend) frontends;
+	uint32_t n_frontends[RD_FAMILIES];
+};
+
+RB_HEAD(rd_planned_tree, rd_planned);
+RB_HEAD(rd_frontend_tree, rd_planned_frontend);
+
+/* Entries of rd_services to write, frontends to write or delete. */
+struct rd_op_name {
+	uint32_t id;
+	struct rd_service record;
+};
+struct rd_op_frontend {
+	struct rd_frontend_key key;
+	struct rd_frontend value;
+};
+
+/*
+ * To be performed in this order, each kind wholly before the next: what a
+ * frontend's word points at is there before the word, and a name outlives all
+ * that carries its id.
+ */
+struct rd_ops {
+	struct rd_range *slots; /* write these from the plan's slots */
+	size_t n_slots;
+	struct rd_op_name *names;
+	size_t n_names;
+	struct rd_op_frontend *puts;
+	size_t n_puts;
+	struct rd_op_frontend *gone; /* `value` is what was there */
+	size_t n_gone;
+	uint32_t *gone_names;
+	size_t n_gone_names;
+};
+
+struct rd_plan {
+	struct rd_limits limits;
+	struct rd_planned_tree services;
+	uint32_t n_services;
+	struct rd_planned **by_id; /* max_ports pointers; NULL: the id is free */
+	struct rd_frontend_tree frontends;
+	SLIST_HEAD(, rd_planned_frontend) touched;
+	uint32_t n_frontends[RD_FAMILIES];	/* with an owner */
+	struct rd_backend6 *slots[RD_FAMILIES]; /* what the maps hold, or will */
+	struct rd_alloc ranges[RD_FAMILIES];
+	struct rd_alloc ids; /* of Service ports */
+	struct rd_alloc backend_ids;
+	struct rd_ops ops;
+};
+
+/* Returns 0 or -ENOMEM. */
+int rd_plan_new(struct rd_plan *plan, const struct rd_limits *limits);
+void rd_plan_free(struct rd_plan *plan);
+
+/* ---- adopting what is in the maps: names, then frontends ------------------- */
+
+/* Take over an entry of rd_services. Returns 0, -ENOMEM, or -ERANGE for an id
+ * that the limits do not allow. */
+int rd_plan_adopt_service(struct rd_plan *plan, uint32_t id, const struct rd_service *record);
+
+/*
+ * Take over a frontend and the slots it points at.
+ *
+ * @slots: the whole of rd_backends6, or of rd_backends4 in the same form, for
+ * the key's family
+ * Returns 0 or -ENOMEM. A frontend that makes no sense (an unknown Service, a
+ * range outside the map) will be deleted with the first operations.
+ */
+int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *key,
+			   const struct rd_frontend *value,
+			   struct rd_backend6 (*slot)(const void *slots, uint32_t index),
+			   const void *slots);
+
+/* ---- stating what is wanted ------------------------------------------------- */
+
+/*
+ * Make a Service what it should be: its names, frontends and endpoint sets, all
+ * of it or nothing.
+ *
+ * An endpoint set that has not changed keeps its range, an endpoint that stays
+ * keeps its id. An address that another Service has is left out: who has it
+ * keeps it.
+ * Returns 0; -EEXIST if addresses were left out, with @error naming the first;
+ * -ENOSPC if the Service does not fit, with @error saying what is full, and
+ * then it stays as it was; -ENOMEM.
+ */
+int rd_plan_service(struct rd_plan *plan, const struct rd_wanted *wanted, struct rd_error *error);
+
+/* Take a Service out, if it is there. Returns 0 or -ENOMEM. */
+int rd_plan_remove(struct rd_plan *plan, const char *namespace, const char *name);
+
+/* Collect the operations that lead from the maps to what was stated.
+ * @ret_ops: owned by the plan, valid until rd_plan_applied
+ * Returns 0 or -ENOMEM. */
+int rd_plan_take_ops(struct rd_plan *plan, const struct rd_ops **ret_ops);
+/* The operations last taken are in the maps; forget them. */
+void rd_plan_applied(struct rd_plan *plan);
+
+/* How much a grace period would set free, and: one has passed since the last
+ * operations were applied. */
+uint32_t rd_plan_limbo(const struct rd_plan *plan);
+void rd_plan_grace(struct rd_plan *plan);
+
+/* ---- looking ------------------------------------------------------------------ */
+
+struct rd_planned *rd_plan_find(const struct rd_plan *plan, const char *namespace,
+				const char *name);
+/* In order of namespace and name; begin with NULL. */
+struct rd_planned *rd_plan_next(const struct rd_plan *plan, struct rd_planned *previous);
+/* The Service port that has this id, or NULL. */
+const struct rd_planned_port *rd_plan_port(const struct rd_plan *plan, uint32_t id);
+/* The Service at this address, or NULL. */
+const struct rd_planned *rd_plan_owner(const struct rd_plan *plan,
+				       const struct rd_frontend_key *key);
+
+#endif

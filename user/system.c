@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "system.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <linux/magic.h>
+#include <linux/membarrier.h>
+#include <mntent.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "util.h"
+
+char *rd_cgroup2_mount(void)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *entry;
+	char *found = NULL;
+
+	if (!mounts)
+		return NULL;
+	while (!found && (entry = getmntent(mounts)))
+		if (!strcmp(entry->mnt_type, "cgroup2"))
+			found = strdup(entry->mnt_dir);
+	endmntent(mounts);
+	return found;
+}
+
+static bool is_on(const char *path, long magic)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && (long)fs.f_type == magic;
+}
+
+bool rd_is_cgroup2(const char *path)
+{
+	return is_on(path, CGROUP2_SUPER_MAGIC);
+}
+
+bool rd_is_bpffs(const char *path)
+{
+	_rd_free_ char *copy = strdup(path);
+
+	return copy && (is_on(path, BPF_FS_MAGIC) ||
+			(access(path, F_OK) && is_on(dirname(copy), BPF_FS_MAGIC)));
+}
+
+uint64_t rd_cgroup_id(const char *path)
+{
+	struct stat st;
+
+	return rd_is_cgroup2(path) && !stat(path, &st) ? st.st_ino : 0;
+}
+
+int rd_wait_for_programs(void)
+{
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) ? -errno : 0;
+}
+
+bool rd_process_exists(uint32_t pid)
+{
+	return pid && (!kill((pid_t)pid, 0) || errno == EPERM);
+}
+
+void rd_notify(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	_rd_close_ int fd = -1;
+	size_t length;
+
+	if (!path || (*path != '/' && *path != '@') || strlen(path) >= sizeof(address.sun_path))
+		return;
+	length = strlen(path);
+	memcpy(address.sun_path, path, length);
+	if (*path == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	/* Nobody listening is nothing to mend here. */
+	(void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address,
+		     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
+}
