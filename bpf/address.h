@@ -22,10 +22,11 @@ enum rd_form {
 	RD_FORM_MAPPED, /* AF_INET6, ::ffff:a.b.c.d: IPv4 on the wire */
 };
 
-/* An address and port. IPv4, mapped or not: addr[0], the rest unset. */
+/* An address, in words as the kernel has it, and a port in host order. IPv4,
+ * mapped or not: addr[0], the rest unset. */
 struct rd_peer {
 	__be32 addr[4];
-	__be16 port;
+	__u16 port;
 };
 
 static __always_inline __u8 rd_family(enum rd_form form)
@@ -65,7 +66,7 @@ static __always_inline struct rd_peer rd_peer_load(const struct bpf_sock_addr *c
 		peer.addr[3] = ctx->user_ip6[3];
 	}
 	/* user_port is 32 bits wide and holds 16 bits in network order. */
-	peer.port = (__be16)ctx->user_port;
+	peer.port = bpf_ntohs((__be16)ctx->user_port);
 	return peer;
 }
 
@@ -83,25 +84,42 @@ static __always_inline void rd_peer_store(struct bpf_sock_addr *ctx, enum rd_for
 		ctx->user_ip6[2] = peer->addr[2];
 		ctx->user_ip6[3] = peer->addr[3];
 	}
-	ctx->user_port = peer->port;
+	ctx->user_port = bpf_htons(peer->port);
 }
 
-/* Copy the words that `form` uses. */
-static __always_inline void rd_addr_copy(__be32 *to, const __be32 *from, enum rd_form form)
+/* Between words here and the bytes of abi.h: as many as `form` uses. Every
+ * address in abi.h is aligned to a word. */
+static __always_inline void rd_addr_load(__be32 *to, const __u8 *from, enum rd_form form)
 {
-	to[0] = from[0];
+	const __be32 *words = (const __be32 *)from;
+
+	to[0] = words[0];
 	if (form == RD_FORM_IP6) {
-		to[1] = from[1];
-		to[2] = from[2];
-		to[3] = from[3];
+		to[1] = words[1];
+		to[2] = words[2];
+		to[3] = words[3];
 	}
 }
 
-static __always_inline _Bool rd_addr_equal(const __be32 *a, const __be32 *b, enum rd_form form)
+static __always_inline void rd_addr_store(__u8 *to, const __be32 *from, enum rd_form form)
 {
+	__be32 *words = (__be32 *)to;
+
+	words[0] = from[0];
+	if (form == RD_FORM_IP6) {
+		words[1] = from[1];
+		words[2] = from[2];
+		words[3] = from[3];
+	}
+}
+
+static __always_inline _Bool rd_addr_equal(const __u8 *a, const __be32 *b, enum rd_form form)
+{
+	const __be32 *words = (const __be32 *)a;
+
 	if (form == RD_FORM_IP6)
-		return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
-	return a[0] == b[0];
+		return words[0] == b[0] && words[1] == b[1] && words[2] == b[2] && words[3] == b[3];
+	return words[0] == b[0];
 }
 
 #endif

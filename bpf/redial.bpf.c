@@ -66,7 +66,7 @@ static __always_inline int rd_show_dialled(struct bpf_sock_addr *ctx, enum rd_fo
 	if (!record || record->family != rd_family(form) || record->backend_port != peer.port ||
 	    !rd_addr_equal(record->backend_addr, peer.addr, form))
 		return RD_PROCEED;
-	rd_addr_copy(peer.addr, record->dialled_addr, form);
+	rd_addr_load(peer.addr, record->dialled_addr, form);
 	peer.port = record->dialled_port;
 	rd_peer_store(ctx, form, &peer);
 	return RD_PROCEED;

@@ -33,12 +33,12 @@ static __always_inline _Bool rd_frontend_find(const struct rd_peer *dialled, __u
 	__u16 fingerprint;
 
 	if (form == RD_FORM_IP6) {
-		rd_addr_copy(key6.addr, dialled->addr, form);
+		rd_addr_store(key6.addr, dialled->addr, form);
 		key6.port = dialled->port;
 		key6.protocol = protocol;
 		fingerprint = rd_fingerprint6(&key6);
 	} else {
-		key4.addr = dialled->addr[0];
+		rd_addr_store(key4.addr, dialled->addr, form);
 		key4.port = dialled->port;
 		key4.protocol = protocol;
 		fingerprint = rd_fingerprint4(&key4);
@@ -80,7 +80,7 @@ static __always_inline _Bool rd_backend_choose(__u64 word, enum rd_form form,
 
 		if (!b)
 			return 0;
-		rd_addr_copy(ret_choice->peer.addr, b->addr, form);
+		rd_addr_load(ret_choice->peer.addr, b->addr, form);
 		ret_choice->peer.port = b->port;
 		ret_choice->id = b->id;
 		ret_choice->service = b->service;
@@ -89,7 +89,7 @@ static __always_inline _Bool rd_backend_choose(__u64 word, enum rd_form form,
 
 		if (!b)
 			return 0;
-		ret_choice->peer.addr[0] = b->addr;
+		rd_addr_load(ret_choice->peer.addr, b->addr, form);
 		ret_choice->peer.port = b->port;
 		ret_choice->id = b->id;
 		ret_choice->service = b->service;

@@ -48,8 +48,8 @@ static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum r
 		record->cookie = cookie;
 	}
 	record->family = 0;
-	rd_addr_copy(record->dialled_addr, dialled->addr, form);
-	rd_addr_copy(record->backend_addr, choice->peer.addr, form);
+	rd_addr_store(record->dialled_addr, dialled->addr, form);
+	rd_addr_store(record->backend_addr, choice->peer.addr, form);
 	record->dialled_port = dialled->port;
 	record->backend_port = choice->peer.port;
 	record->service = choice->service;

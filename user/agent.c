@@ -131,9 +131,9 @@ static struct rd_ip planned_address(const struct agent *agent, const struct rd_p
 	if (!planned || !planned->n_ports)
 		return (struct rd_ip){0};
 	record = &planned->ports[0].record;
-	ip = rd_ip_from_words((enum rd_ip_family)cidr->base.family, cidr->base.family == RD_FAMILY_6
+	ip = rd_ip_from_bytes((enum rd_ip_family)cidr->base.family, cidr->base.family == RD_FAMILY_6
 									    ? record->cluster_ip6
-									    : &record->cluster_ip4);
+									    : record->cluster_ip4);
 	return rd_cidr_contains(cidr, &ip) ? ip : (struct rd_ip){0};
 }
 

@@ -3,7 +3,6 @@
  * cmd_show.c - status, services, backends and sockets. They read the pinned
  * maps, the way a restarting agent would, and so work with or without one.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -84,8 +83,8 @@ static const char *type_name(uint8_t type)
 /* "10.96.0.1", "fd00::1", both with a comma, or nothing. */
 static void format_cluster_ips(const struct rd_service *record, char *text, size_t size)
 {
-	struct rd_ip ip4 = rd_ip_from_words(RD_FAMILY_4, &record->cluster_ip4);
-	struct rd_ip ip6 = rd_ip_from_words(RD_FAMILY_6, record->cluster_ip6);
+	struct rd_ip ip4 = rd_ip_from_bytes(RD_FAMILY_4, record->cluster_ip4);
+	struct rd_ip ip6 = rd_ip_from_bytes(RD_FAMILY_6, record->cluster_ip6);
 	const struct rd_ip none4 = {.family = RD_FAMILY_4}, none6 = {.family = RD_FAMILY_6};
 	bool has4 = rd_ip_compare(&ip4, &none4), has6 = rd_ip_compare(&ip6, &none6);
 	char a[RD_IP_TEXT], b[RD_IP_TEXT];
@@ -136,7 +135,7 @@ int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
 			rd_table_add(&table, "%s", service->name);
 			rd_table_add(&table, "%s", type_name(port->record.type));
 			rd_table_add(&table, "%s", ips);
-			rd_table_add(&table, "%u", ntohs(port->record.port));
+			rd_table_add(&table, "%u", port->record.port);
 			rd_table_add(&table, "%s", protocol_name(port->record.protocol));
 			rd_table_add(&table, "%u", count_endpoints(port));
 			rd_table_add(&table, "%s", port->record.port_name);
@@ -172,7 +171,7 @@ static void add_backends(const struct view *view, const struct rd_planned *servi
 		for (uint32_t s = 0; s < range->count; s++) {
 			const struct rd_backend6 *slot =
 				&view->plan.slots[range->family][range->first + s];
-			struct rd_ip ip = rd_ip_from_words(
+			struct rd_ip ip = rd_ip_from_bytes(
 				range->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6, slot->addr);
 			char text[RD_IP_PORT_TEXT];
 
@@ -180,9 +179,9 @@ static void add_backends(const struct view *view, const struct rd_planned *servi
 				continue;
 			rd_table_add(table, "%s", service->namespace);
 			rd_table_add(table, "%s", service->name);
-			rd_table_add(table, "%u", ntohs(port->record.port));
+			rd_table_add(table, "%u", port->record.port);
 			rd_table_add(table, "%s", protocol_name(port->record.protocol));
-			rd_table_add(table, "%s", rd_ip_port_format(&ip, ntohs(slot->port), text));
+			rd_table_add(table, "%s", rd_ip_port_format(&ip, slot->port, text));
 			rd_table_add(table, "%s", port->record.port_name);
 			rd_table_add(table, "%u", slot->id);
 			rd_table_add(table, "%u", range->first + s);
@@ -240,16 +239,16 @@ static void add_socket(const struct view *view, const struct rd_settings *settin
 		       const struct rd_socket *socket, struct rd_table *table)
 {
 	enum rd_ip_family family = socket->family == RD_IPV6 ? RD_FAMILY_6 : RD_FAMILY_4;
-	struct rd_ip dialled = rd_ip_from_words(family, socket->dialled_addr);
-	struct rd_ip backend = rd_ip_from_words(family, socket->backend_addr);
+	struct rd_ip dialled = rd_ip_from_bytes(family, socket->dialled_addr);
+	struct rd_ip backend = rd_ip_from_bytes(family, socket->backend_addr);
 	const struct rd_planned *service = dialled_service(view, socket);
 	char text[RD_IP_PORT_TEXT];
 
 	if (!is_selected(settings, service ? service->namespace : "", service ? service->name : ""))
 		return;
 	rd_table_add(table, "%s", protocol_name(socket->protocol));
-	rd_table_add(table, "%s", rd_ip_port_format(&dialled, ntohs(socket->dialled_port), text));
-	rd_table_add(table, "%s", rd_ip_port_format(&backend, ntohs(socket->backend_port), text));
+	rd_table_add(table, "%s", rd_ip_port_format(&dialled, socket->dialled_port, text));
+	rd_table_add(table, "%s", rd_ip_port_format(&backend, socket->backend_port, text));
 	rd_table_add(table, "%s", service ? service->namespace : "");
 	rd_table_add(table, "%s", service ? service->name : "");
 	rd_table_add(table, "%llu", (unsigned long long)socket->cookie);

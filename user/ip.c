@@ -127,15 +127,10 @@ bool rd_cidr_contains(const struct rd_cidr *cidr, const struct rd_ip *ip)
 	return !rd_ip_compare(&base, &cidr->base);
 }
 
-struct rd_ip rd_ip_from_words(enum rd_ip_family family, const __be32 *words)
+struct rd_ip rd_ip_from_bytes(enum rd_ip_family family, const uint8_t *bytes)
 {
 	struct rd_ip ip = {.family = (uint8_t)family};
 
-	memcpy(ip.bytes, words, family == RD_FAMILY_4 ? 4 : 16);
+	memcpy(ip.bytes, bytes, family == RD_FAMILY_4 ? 4 : 16);
 	return ip;
-}
-
-void rd_ip_to_words(const struct rd_ip *ip, __be32 *ret_words)
-{
-	memcpy(ret_words, ip->bytes, 16);
 }

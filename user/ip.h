@@ -49,8 +49,7 @@ const char *rd_ip_port_format(const struct rd_ip *ip, uint16_t port, char *buffe
 int rd_ip_compare(const struct rd_ip *a, const struct rd_ip *b);
 bool rd_cidr_contains(const struct rd_cidr *cidr, const struct rd_ip *ip);
 
-/* Between a value here and the fields of abi.h. `words` has 4 words. */
-struct rd_ip rd_ip_from_words(enum rd_ip_family family, const __be32 *words);
-void rd_ip_to_words(const struct rd_ip *ip, __be32 *ret_words);
+/* From an address field of abi.h: 4 bytes are read for IPv4, 16 for IPv6. */
+struct rd_ip rd_ip_from_bytes(enum rd_ip_family family, const uint8_t *bytes);
 
 #endif

@@ -184,12 +184,11 @@ struct rd_limits rd_maps_limits(const struct rd_maps *maps)
 static struct rd_backend6 slot4(const void *slots, uint32_t index)
 {
 	const struct rd_backend4 *b = (const struct rd_backend4 *)slots + index;
+	struct rd_backend6 wide = {
+		.port = b->port, .flags = b->flags, .id = b->id, .service = b->service};
 
-	return (struct rd_backend6){.addr = {b->addr},
-				    .port = b->port,
-				    .flags = b->flags,
-				    .id = b->id,
-				    .service = b->service};
+	memcpy(wide.addr, b->addr, sizeof(b->addr));
+	return wide;
 }
 
 static struct rd_backend6 slot6(const void *slots, uint32_t index)
@@ -199,18 +198,19 @@ static struct rd_backend6 slot6(const void *slots, uint32_t index)
 
 static struct rd_key6 widen(const struct rd_key4 *key)
 {
-	return (struct rd_key6){.addr = {key->addr},
-				.port = key->port,
-				.protocol = key->protocol,
-				.scope = key->scope};
+	struct rd_key6 wide = {.port = key->port, .protocol = key->protocol, .scope = key->scope};
+
+	memcpy(wide.addr, key->addr, sizeof(key->addr));
+	return wide;
 }
 
 static struct rd_key4 narrow(const struct rd_key6 *key)
 {
-	return (struct rd_key4){.addr = key->addr[0],
-				.port = key->port,
-				.protocol = key->protocol,
-				.scope = key->scope};
+	struct rd_key4 narrowed = {
+		.port = key->port, .protocol = key->protocol, .scope = key->scope};
+
+	memcpy(narrowed.addr, key->addr, sizeof(narrowed.addr));
+	return narrowed;
 }
 
 /*
@@ -310,14 +310,15 @@ static void write_slots(struct rd_maps *maps, const struct rd_plan *plan,
 		memcpy(maps->backends6 + range->first, from, range->count * sizeof(*from));
 		return;
 	}
-	for (uint32_t i = 0; i < range->count; i++)
-		maps->backends4[range->first + i] = (struct rd_backend4){
-			.addr = from[i].addr[0],
-			.port = from[i].port,
-			.flags = from[i].flags,
-			.id = from[i].id,
-			.service = from[i].service,
-		};
+	for (uint32_t i = 0; i < range->count; i++) {
+		struct rd_backend4 slot = {.port = from[i].port,
+					   .flags = from[i].flags,
+					   .id = from[i].id,
+					   .service = from[i].service};
+
+		memcpy(slot.addr, from[i].addr, sizeof(slot.addr));
+		maps->backends4[range->first + i] = slot;
+	}
 }
 
 /* Write all frontends of one family in one system call. */

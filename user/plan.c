@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "plan.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +27,7 @@ RD_TREE_GENERATE(rd_frontend_tree, rd_planned_frontend, entry, compare_frontends
 /* The order of slots in a range: by address, then port. */
 static int compare_slots(const struct rd_backend6 *a, const struct rd_backend6 *b)
 {
-	return memcmp(a->addr, b->addr, sizeof(a->addr)) ?: ntohs(a->port) - ntohs(b->port);
+	return memcmp(a->addr, b->addr, sizeof(a->addr)) ?: a->port - b->port;
 }
 
 static uint32_t family_index(uint8_t family)
@@ -223,12 +222,10 @@ static struct rd_frontend_key key_of(const struct rd_wanted_frontend *frontend, 
 {
 	struct rd_frontend_key key = {
 		.family = family_index(frontend->ip.family),
-		.key = {.port = htons(frontend->port),
-			.protocol = protocol,
-			.scope = frontend->scope},
+		.key = {.port = frontend->port, .protocol = protocol, .scope = frontend->scope},
 	};
 
-	rd_ip_to_words(&frontend->ip, key.key.addr);
+	memcpy(key.key.addr, frontend->ip.bytes, sizeof(key.key.addr));
 	return key;
 }
 
@@ -329,9 +326,9 @@ static bool find_backend_id(const struct rd_plan *plan, const struct rd_range *r
 
 static struct rd_backend6 to_slot(const struct rd_backend *backend, uint32_t service)
 {
-	struct rd_backend6 slot = {.port = htons(backend->port), .service = service};
+	struct rd_backend6 slot = {.port = backend->port, .service = service};
 
-	rd_ip_to_words(&backend->ip, slot.addr);
+	memcpy(slot.addr, backend->ip.bytes, sizeof(slot.addr));
 	return slot;
 }
 
@@ -497,7 +494,7 @@ static void fill_record(const struct rd_wanted *wanted, const struct rd_wanted_p
 	const struct rd_object *service = wanted->service;
 
 	*record = (struct rd_service){
-		.port = htons(port->port),
+		.port = port->port,
 		.protocol = port->protocol,
 		.type = (uint8_t)service->service.type,
 	};
@@ -505,7 +502,7 @@ static void fill_record(const struct rd_wanted *wanted, const struct rd_wanted_p
 	snprintf(record->name, sizeof(record->name), "%s", service->name);
 	snprintf(record->port_name, sizeof(record->port_name), "%s", port->name);
 	if (service->service.cluster_ip[0].family)
-		memcpy(&record->cluster_ip4, service->service.cluster_ip[0].bytes, 4);
+		memcpy(record->cluster_ip4, service->service.cluster_ip[0].bytes, 4);
 	if (service->service.cluster_ip[1].family)
 		memcpy(record->cluster_ip6, service->service.cluster_ip[1].bytes, 16);
 }
@@ -560,7 +557,7 @@ static int drop_conflicts(const struct rd_plan *plan, struct draft *draft, struc
 	for (size_t i = 0; i < draft->n_frontends; i++) {
 		const struct rd_frontend_key *key = &draft->frontends[i].key;
 		const struct rd_planned *owner = rd_plan_owner(plan, key);
-		struct rd_ip ip = rd_ip_from_words(key->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6,
+		struct rd_ip ip = rd_ip_from_bytes(key->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6,
 						   key->key.addr);
 		char text[RD_IP_PORT_TEXT];
 
@@ -570,7 +567,7 @@ static int drop_conflicts(const struct rd_plan *plan, struct draft *draft, struc
 		}
 		if (!r)
 			r = rd_error_set(error, -EEXIST, "%s is the address of %s/%s",
-					 rd_ip_port_format(&ip, ntohs(key->key.port), text),
+					 rd_ip_port_format(&ip, key->key.port, text),
 					 owner->namespace, owner->name);
 	}
 	draft->n_frontends = kept;

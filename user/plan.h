@@ -9,9 +9,8 @@
  * function here returns -ENOMEM, the plan no longer knows what is in the maps:
  * throw it away and adopt anew.
  *
- * Addresses and ports of keys and slots are in network byte order, in the form
- * of abi.h's IPv6 structures, with the family beside them; an IPv4 address
- * stands in word 0.
+ * Keys and slots are in the form of abi.h's IPv6 structures, with the family
+ * beside them; an IPv4 address stands in the first four bytes.
  */
 #ifndef REDIAL_PLAN_H
 #define REDIAL_PLAN_H

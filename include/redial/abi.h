@@ -3,10 +3,10 @@
  * abi.h - every key and value of redial's BPF maps: the contract between the
  * BPF programs, the agent, and whoever reads the maps with bpftool.
  *
- * Both sides include this file and nothing else of each other. Address and
- * port fields are in network byte order and have a __be type; everything else
- * is in host order. An IPv4 address in a field that can hold either family
- * stands in word 0 and the other words are zero.
+ * Both sides include this file and nothing else of each other. An address is
+ * an array of bytes in network order, so that bpftool prints it as people write
+ * it; an IPv4 address in a field for either family stands in the first four and
+ * the others are zero. All numbers, ports too, are in host order.
  *
  * Change a size, an offset or a meaning: raise RD_LAYOUT_VERSION. An agent
  * does not adopt pinned maps of another layout version.
@@ -31,19 +31,19 @@ enum rd_scope {
 
 /* rd_frontends4: key. 8 bytes, so that hash and comparison are one word. */
 struct rd_key4 {
-	__be32 addr;
-	__be16 port;
+	__u8 addr[4];
+	__u16 port;
 	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
 	__u8 scope;    /* enum rd_scope */
-};
+} __attribute__((aligned(8)));
 
 /* rd_frontends6: key. */
 struct rd_key6 {
-	__be32 addr[4];
-	__be16 port;
+	__u8 addr[16];
+	__u16 port;
 	__u8 protocol;
 	__u8 scope;
-};
+} __attribute__((aligned(4)));
 
 /*
  * rd_frontends4/6: value. `word` says all that a connect needs, in one 64-bit
@@ -58,14 +58,23 @@ struct rd_key6 {
  * or replaced hash element at once, while a program may still hold a pointer
  * to it: a reader that finds another key's fingerprint looks up again.
  */
+#define RD_FIRST_BITS 24
+#define RD_COUNT_BITS 16
+
 struct rd_frontend {
-	__u64 word;
+	union {
+		__u64 word;
+		struct { /* for bpftool's sake; the functions below read and write them */
+			__u64 first : RD_FIRST_BITS;
+			__u64 count : RD_COUNT_BITS;
+			__u64 flags : 8;
+			__u64 fingerprint : 16;
+		};
+	};
 	__u32 service;		/* key into rd_services */
 	__u32 affinity_seconds; /* ClientIP session affinity; 0: none */
 };
 
-#define RD_FIRST_BITS 24
-#define RD_COUNT_BITS 16
 #define RD_MAX_SLOTS (1U << RD_FIRST_BITS)
 #define RD_MAX_COUNT ((1U << RD_COUNT_BITS) - 1)
 
@@ -94,9 +103,8 @@ static inline __u16 rd_word_fingerprint(__u64 word)
  * same port, which is where recycled elements come from.
  *
  * @addr_fold: the address's 32-bit words, XORed together, as they lie in memory
- * @port: network byte order
  */
-static inline __u16 rd_fingerprint(__u32 addr_fold, __be16 port, __u8 protocol, __u8 scope)
+static inline __u16 rd_fingerprint(__u32 addr_fold, __u16 port, __u8 protocol, __u8 scope)
 {
 	__u32 rest = (__u32)port << 16 | (__u32)protocol << 8 | scope;
 
@@ -105,13 +113,19 @@ static inline __u16 rd_fingerprint(__u32 addr_fold, __be16 port, __u8 protocol, 
 
 static inline __u16 rd_fingerprint4(const struct rd_key4 *key)
 {
-	return rd_fingerprint(key->addr, key->port, key->protocol, key->scope);
+	__u32 word;
+
+	__builtin_memcpy(&word, key->addr, sizeof(word));
+	return rd_fingerprint(word, key->port, key->protocol, key->scope);
 }
 
 static inline __u16 rd_fingerprint6(const struct rd_key6 *key)
 {
-	return rd_fingerprint(key->addr[0] ^ key->addr[1] ^ key->addr[2] ^ key->addr[3], key->port,
-			      key->protocol, key->scope);
+	__u32 words[4];
+
+	__builtin_memcpy(words, key->addr, sizeof(words));
+	return rd_fingerprint(words[0] ^ words[1] ^ words[2] ^ words[3], key->port, key->protocol,
+			      key->scope);
 }
 
 /* ---- backends: where connections really go ----------------------------- */
@@ -119,8 +133,8 @@ static inline __u16 rd_fingerprint6(const struct rd_key6 *key)
 /* rd_backends4: one slot. Four share a cache line. A Service port's endpoint
  * set is one contiguous range of slots, sorted by address, then port. */
 struct rd_backend4 {
-	__be32 addr;
-	__be16 port;
+	__u8 addr[4];
+	__u16 port;
 	__u16 flags;   /* none yet */
 	__u32 id;      /* this endpoint of this Service port, for as long as it lives */
 	__u32 service; /* key into rd_services */
@@ -128,8 +142,8 @@ struct rd_backend4 {
 
 /* rd_backends6: one slot. Two share a cache line. */
 struct rd_backend6 {
-	__be32 addr[4];
-	__be16 port;
+	__u8 addr[16];
+	__u16 port;
 	__u16 flags;
 	__u32 id;
 	__u32 service;
@@ -148,10 +162,10 @@ struct rd_backend6 {
  */
 struct rd_socket {
 	__u64 cookie; /* bpf_get_socket_cookie() */
-	__be32 dialled_addr[4];
-	__be32 backend_addr[4];
-	__be16 dialled_port;
-	__be16 backend_port;
+	__u8 dialled_addr[16];
+	__u8 backend_addr[16];
+	__u16 dialled_port;
+	__u16 backend_port;
 	__u32 service; /* key into rd_services, at the time of the connect */
 	__u32 backend; /* rd_backend4/6 id, at the time of the connect */
 	__u8 family;   /* of the addresses: RD_IPV4 or RD_IPV6, also for a mapped socket */
@@ -174,9 +188,9 @@ struct rd_service {
 	char namespace[RD_LABEL_MAX];
 	char name[RD_LABEL_MAX];
 	char port_name[RD_LABEL_MAX]; /* "" for an unnamed port */
-	__be32 cluster_ip4;	      /* 0: none */
-	__be32 cluster_ip6[4];	      /* 0: none */
-	__be16 port;
+	__u8 cluster_ip4[4];	      /* 0: none */
+	__u8 cluster_ip6[16];	      /* 0: none */
+	__u16 port;
 	__u8 protocol;
 	__u8 type; /* enum rd_service_type */
 };
