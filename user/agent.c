@@ -148,12 +148,9 @@ static int assign_address(const struct agent *agent, struct rd_ip_set *taken,
 
 	if (pinned_only && (!ip.family || rd_ip_set_has(taken, &ip)))
 		return 0;
-	if (!pinned_only &&
-	    rd_clusterip_pick(cidr, taken, service->namespace, service->name, &ip)) {
-		rd_log(RD_LOG_ERROR, "no free address in --service-cidr",
-		       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name));
+	/* Without one it waits for room, see plan_service. */
+	if (!pinned_only && rd_clusterip_pick(cidr, taken, service->namespace, service->name, &ip))
 		return 0;
-	}
 	service->service.cluster_ip[v6] = ip;
 	service->service.assigned[v6] = true;
 	return rd_ip_set_add(taken, &ip);
@@ -277,15 +274,11 @@ static size_t count_slots(const struct rd_planned *planned)
 }
 
 /* Say that a Service has lost its last endpoint, or never had one. */
-static void say_if_empty(const struct agent *agent, const struct rd_wanted *wanted,
-			 const struct rd_planned *before)
+static void say_empty(const struct agent *agent, const struct rd_object *service)
 {
-	const struct rd_object *service = wanted->service;
 	struct rd_object *pod = NULL;
 	bool matched = false;
 
-	if (!wanted->n_ports || count_backends(wanted) || (before && !count_slots(before)))
-		return;
 	while (!matched && (pod = rd_store_next(&agent->store, RD_POD, service->namespace, pod)))
 		matched = rd_selector_matches(&service->service, &pod->pod);
 	rd_log(RD_LOG_WARN, "Service has no usable endpoint, connects are refused",
@@ -296,32 +289,86 @@ static void say_if_empty(const struct agent *agent, const struct rd_wanted *want
 							   : "no Pod matches its selector"));
 }
 
-/* While a manifest has been unusable ever since the start, an emptied Service
- * may only mean that its Pods are written there. */
+static bool has_backend(const struct rd_wanted *wanted, const struct rd_planned_port *port,
+			uint32_t family, const struct rd_backend6 *slot)
+{
+	for (size_t p = 0; p < wanted->n_ports; p++)
+		for (size_t s = 0; s < wanted->ports[p].n_sets; s++) {
+			const struct rd_wanted_set *set = &wanted->ports[p].sets[s];
+
+			if (strcmp(wanted->ports[p].name, port->record.port_name) ||
+			    (set->family == RD_FAMILY_6) != family)
+				continue;
+			for (size_t i = 0; i < set->n; i++)
+				if (set->backends[i].port == slot->port &&
+				    !memcmp(set->backends[i].ip.bytes, slot->addr,
+					    sizeof(slot->addr)))
+					return true;
+		}
+	return false;
+}
+
+/*
+ * While a manifest has been unusable ever since the start, an endpoint that is
+ * in the maps and not in the other manifests may be written there: the Service
+ * stays as it was found.
+ */
 static bool is_doubtful(const struct agent *agent, const struct rd_wanted *wanted,
 			const struct rd_planned *planned)
 {
-	return !agent->swept && rd_source_dir_unknown(agent->source) && count_slots(planned) &&
-	       !count_backends(wanted);
+	if (agent->swept || !rd_source_dir_unknown(agent->source))
+		return false;
+	for (size_t p = 0; planned && p < planned->n_ports; p++) {
+		const struct rd_planned_port *port = &planned->ports[p];
+
+		for (size_t i = 0; i < port->n_ranges; i++) {
+			const struct rd_range *range = &port->ranges[i];
+			const struct rd_backend6 *slots =
+				agent->plan.slots[range->family] + range->first;
+
+			for (uint32_t n = 0; n < range->count; n++)
+				if (!has_backend(wanted, port, range->family, &slots[n]))
+					return true;
+		}
+	}
+	return false;
+}
+
+/* State what a Service should be, as far as its objects say. Returns what the
+ * plan says. */
+static int plan_wanted(struct agent *agent, const struct rd_wanted *wanted, struct rd_error *reason)
+{
+	const struct rd_object *service = wanted->service;
+	const struct rd_planned *before =
+		rd_plan_find(&agent->plan, service->namespace, service->name);
+	bool was_empty = before && !count_slots(before);
+	int r;
+
+	if (is_doubtful(agent, wanted, before))
+		return 0;
+	if (!wanted->n_ports)
+		return rd_plan_remove(&agent->plan, service->namespace, service->name);
+	r = rd_plan_service(&agent->plan, wanted, reason);
+	if ((!r || r == -EEXIST) && !count_backends(wanted) && !was_empty)
+		say_empty(agent, service);
+	return r;
 }
 
 static int plan_service(struct agent *agent, const struct rd_object *service)
 {
-	struct rd_planned *before = rd_plan_find(&agent->plan, service->namespace, service->name);
 	struct waiting *waiting = find_waiting(agent, service->namespace, service->name);
 	struct rd_error reason = {0};
 	struct rd_wanted wanted;
-	int r = rd_resolve(&agent->store, service, &wanted);
+	int r;
 
+	if (needs_address(agent, service)) {
+		rd_error_set(&reason, -ENOSPC, "no address is left in --service-cidr");
+		return wait_for_room(agent, service, &reason, true);
+	}
+	r = rd_resolve(&agent->store, service, &wanted);
 	if (r)
 		return r;
-	if (is_doubtful(agent, &wanted, before)) {
-		rd_wanted_free(&wanted);
-		return 0;
-	}
-	say_if_empty(agent, &wanted, before);
-	r = wanted.n_ports ? rd_plan_service(&agent->plan, &wanted, &reason)
-			   : rd_plan_remove(&agent->plan, service->namespace, service->name);
+	r = plan_wanted(agent, &wanted, &reason);
 	rd_wanted_free(&wanted);
 	if (r == -ENOSPC || r == -EEXIST)
 		return wait_for_room(agent, service, &reason, r == -ENOSPC);
@@ -368,7 +415,7 @@ static int plan_names(struct agent *agent, struct rd_name_set *names)
 	_rd_free_ struct rd_object **services = NULL;
 	struct rd_service_name *name;
 	size_t n = 0;
-	int r = 0;
+	int r = assign_addresses(agent, names);
 
 	for (name = rd_name_set_first(names); !r && name; name = rd_name_set_next(name)) {
 		struct rd_object *service =
@@ -505,7 +552,7 @@ static int reconcile_once(struct agent *agent)
 	}
 	if (!r) {
 		agent->store.all_dirty = false;
-		r = assign_addresses(agent, &names) ?: plan_and_apply(agent, &names);
+		r = plan_and_apply(agent, &names);
 	}
 	rd_name_set_clear(&names);
 	return r;

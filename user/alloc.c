@@ -95,24 +95,34 @@ int rd_alloc_adopt(struct rd_alloc *alloc, uint32_t first, uint32_t count)
 	for (uint32_t n = first; n < first + count; n++) {
 		alloc->used_count += !get(alloc->used, n);
 		set(alloc->used, n);
+		alloc->limbo_count -= get(alloc->limbo, n);
+		clear(alloc->limbo, n);
 	}
 	if (first + count > alloc->cursor)
 		alloc->cursor = first + count == alloc->size ? 0 : first + count;
 	return 0;
 }
 
+bool rd_alloc_is_used(const struct rd_alloc *alloc, uint32_t number)
+{
+	return get(alloc->used, number);
+}
+
 void rd_alloc_give(struct rd_alloc *alloc, uint32_t first, uint32_t count)
 {
-	for (uint32_t n = first; n < first + count; n++)
+	for (uint32_t n = first; n < first + count; n++) {
+		alloc->used_count -= get(alloc->used, n);
 		clear(alloc->used, n);
-	alloc->used_count -= count;
+	}
 }
 
 void rd_alloc_retire(struct rd_alloc *alloc, uint32_t first, uint32_t count)
 {
-	for (uint32_t n = first; n < first + count; n++)
-		set(alloc->limbo, n);
-	alloc->limbo_count += count;
+	for (uint32_t n = first; n < first + count; n++) {
+		alloc->limbo_count += get(alloc->used, n) && !get(alloc->limbo, n);
+		if (get(alloc->used, n))
+			set(alloc->limbo, n);
+	}
 }
 
 void rd_alloc_grace(struct rd_alloc *alloc)

@@ -30,10 +30,14 @@ void rd_alloc_free(struct rd_alloc *alloc);
 int rd_alloc_take(struct rd_alloc *alloc, uint32_t count, uint32_t *ret_first);
 
 /* Take exactly these, which a former agent had taken. Those already taken stay
- * so. Returns 0, or -ERANGE if they lie outside. */
+ * so, and leave limbo. Returns 0, or -ERANGE if they lie outside. */
 int rd_alloc_adopt(struct rd_alloc *alloc, uint32_t first, uint32_t count);
 
-/* Give back numbers that no program has seen: free at once. */
+/* Whether a number below `size` is taken, or in limbo. */
+bool rd_alloc_is_used(const struct rd_alloc *alloc, uint32_t number);
+
+/* Give back numbers that no program has seen: free at once. Here and below,
+ * what is free already, or in limbo already, stays so. */
 void rd_alloc_give(struct rd_alloc *alloc, uint32_t first, uint32_t count);
 
 /* Give back numbers that programs may be using: free after the next grace. */

@@ -21,13 +21,13 @@ int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 	int level = rd_log_level_parse(settings->log_level);
 
 	if (!config.manifests)
-		return rd_error_set(error, -EINVAL, "name a source: --manifests DIR");
+		return rd_error_usage(error, "name a source: --manifests DIR");
 	if (level < 0)
-		return rd_error_set(error, -EINVAL, "--log-level takes error, warn, info or debug");
+		return rd_error_usage(error, "--log-level takes error, warn, info or debug");
 	if (rd_cidr_parse(settings->service_cidr, &config.service_cidr))
-		return rd_error_set(error, -EINVAL,
-				    "--service-cidr takes a network such as 10.96.0.0/16, not %s",
-				    settings->service_cidr);
+		return rd_error_usage(error,
+				      "--service-cidr takes a network such as 10.96.0.0/16, not %s",
+				      settings->service_cidr);
 	if (!config.cgroup)
 		return rd_error_set(error, -ENODEV,
 				    "no cgroup2 is mounted: 'mount -t cgroup2 none DIR', or name "

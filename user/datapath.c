@@ -20,6 +20,7 @@ struct rd_datapath {
 	char *bpffs;
 	char *cgroup;
 	int lock;
+	bool made_directory;
 	struct redial_bpf *skeleton;
 	struct rd_maps maps;
 };
@@ -103,11 +104,115 @@ bool rd_datapath_is_locked(const char *bpffs)
 	return fd == -EWOULDBLOCK;
 }
 
+/* Remove what is empty. Returns 0 or -errno; what is in use stays, and that is
+ * no error. */
+static int remove_directories(const char *bpffs)
+{
+	char path[PATH_MAX];
+	int r = path_of(path, "%s/links", bpffs);
+
+	if (r)
+		return r;
+	if ((rmdir(path) && errno != ENOENT && errno != ENOTEMPTY) ||
+	    (rmdir(bpffs) && errno != ENOTEMPTY && errno != EBUSY))
+		return -errno;
+	return 0;
+}
+
+/* Make a directory unless it is there. Returns 1 if it was made. */
 static int make_directory(const char *path, struct rd_error *error)
 {
-	if (mkdir(path, 0700) && errno != EEXIST)
-		return rd_error_set(error, -errno, "cannot make %s: %s", path, strerror(errno));
+	if (!mkdir(path, 0700))
+		return 1;
+	return errno == EEXIST
+		       ? 0
+		       : rd_error_set(error, -errno, "cannot make %s: %s", path, strerror(errno));
+}
+
+/* ---- links -------------------------------------------------------------------------- */
+
+static int link_path(char path[PATH_MAX], const char *bpffs, const struct hook *hook)
+{
+	return path_of(path, "%s/links/%s", bpffs, hook->name);
+}
+
+static int link_info(struct bpf_link *link, struct bpf_link_info *ret_info)
+{
+	__u32 length = sizeof(*ret_info);
+
+	*ret_info = (struct bpf_link_info){0};
+	return bpf_obj_get_info_by_fd(bpf_link__fd(link), ret_info, &length) ? -errno : 0;
+}
+
+/* Does somebody else's program of redial's sit on this hook of the cgroup? A
+ * second one would be accepted by the kernel and make everything twice. */
+static bool is_taken(int cgroup, const struct hook *hook)
+{
+	__u32 ids[64], n = RD_ARRAY_SIZE(ids);
+	char name[BPF_OBJ_NAME_LEN];
+
+	if (bpf_prog_query(cgroup, hook->type, 0, NULL, ids, &n))
+		return false;
+	snprintf(name, sizeof(name), "rd_%s", hook->name);
+	for (__u32 i = 0; i < n; i++) {
+		_rd_close_ int fd = bpf_prog_get_fd_by_id(ids[i]);
+		struct bpf_prog_info info = {0};
+		__u32 length = sizeof(info);
+
+		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) &&
+		    !strcmp(info.name, name))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * See, before anything is made, that every hook can be attached or taken over:
+ * a pinned link must be on our cgroup, or dead, and nobody else's redial may be
+ * there.
+ */
+static int check_hook(const struct rd_datapath *dp, const struct hook *hook, int cgroup,
+		      struct rd_error *error)
+{
+	struct bpf_link_info info = {0};
+	struct bpf_link *link;
+	char path[PATH_MAX];
+	int r = link_path(path, dp->bpffs, hook);
+
+	if (r)
+		return rd_error_set(error, r, "%s is too long", dp->bpffs);
+	link = bpf_link__open(path);
+	if (link)
+		r = link_info(link, &info);
+	else
+		r = errno == ENOENT ? 0 : -errno;
+	bpf_link__destroy(link);
+	if (r)
+		return rd_error_set(error, r, "cannot look at %s: %s", path, strerror(-r));
+	if (info.cgroup.cgroup_id && info.cgroup.cgroup_id != rd_cgroup_id(dp->cgroup))
+		return rd_error_set(error, -EBUSY,
+				    "the programs pinned in %s are attached to another cgroup "
+				    "than %s: run 'redial cleanup --bpffs %s' first",
+				    dp->bpffs, dp->cgroup, dp->bpffs);
+	if (!info.cgroup.cgroup_id && is_taken(cgroup, hook))
+		return rd_error_set(error, -EBUSY,
+				    "another redial is attached to %s: run 'redial cleanup' with "
+				    "its --bpffs first",
+				    dp->cgroup);
 	return 0;
+}
+
+static int check_hooks(const struct rd_datapath *dp, struct rd_error *error)
+{
+	_rd_close_ int cgroup = open(dp->cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int r = 0;
+
+	if (cgroup < 0)
+		return rd_error_set(error, -errno, "cannot open %s: %s", dp->cgroup,
+				    strerror(errno));
+	for (size_t i = 0; !r && i < RD_ARRAY_SIZE(hooks); i++)
+		r = check_hook(dp, &hooks[i], cgroup, error);
+	return r;
 }
 
 static int prepare_directory(struct rd_datapath *dp, struct rd_error *error)
@@ -124,9 +229,11 @@ static int prepare_directory(struct rd_datapath *dp, struct rd_error *error)
 		return rd_error_set(error, -ENODEV,
 				    "%s is not a cgroup2 directory: name one with --cgroup",
 				    dp->cgroup);
-	r = path_of(path, "%s/links", dp->bpffs) ?: make_directory(dp->bpffs, error)
-							    ?: make_directory(path, error);
-	if (r)
+	r = make_directory(dp->bpffs, error);
+	dp->made_directory = r == 1;
+	if (r >= 0)
+		r = path_of(path, "%s/links", dp->bpffs) ?: make_directory(path, error);
+	if (r < 0)
 		return r;
 	dp->lock = lock_directory(dp->bpffs);
 	if (dp->lock == -EWOULDBLOCK)
@@ -234,7 +341,6 @@ static int load(struct rd_datapath *dp, struct rd_error *error)
 {
 	int r;
 
-	libbpf_set_print(print_message);
 	*error->text = '\0';
 	dp->skeleton = redial_bpf__open();
 	if (!dp->skeleton)
@@ -279,8 +385,11 @@ int rd_datapath_open(const struct rd_datapath_config *config, struct rd_datapath
 	dp->cgroup = strdup(config->cgroup);
 	if (!dp->bpffs || !dp->cgroup)
 		r = rd_error_set(error, -ENOMEM, "out of memory");
-	r = r ?: prepare_directory(dp, error) ?: load(dp, error);
+	libbpf_set_print(print_message);
+	r = r ?: prepare_directory(dp, error) ?: check_hooks(dp, error) ?: load(dp, error);
 	if (r) {
+		if (dp->made_directory)
+			remove_directories(config->bpffs);
 		rd_datapath_close(dp);
 		return r;
 	}
@@ -305,42 +414,7 @@ void rd_datapath_close(struct rd_datapath *datapath)
 	free(datapath);
 }
 
-/* ---- links -------------------------------------------------------------------------- */
-
-static int link_path(char path[PATH_MAX], const char *bpffs, const struct hook *hook)
-{
-	return path_of(path, "%s/links/%s", bpffs, hook->name);
-}
-
-static int link_info(struct bpf_link *link, struct bpf_link_info *ret_info)
-{
-	__u32 length = sizeof(*ret_info);
-
-	*ret_info = (struct bpf_link_info){0};
-	return bpf_obj_get_info_by_fd(bpf_link__fd(link), ret_info, &length) ? -errno : 0;
-}
-
-/* Does somebody else's program of redial's sit on this hook of the cgroup? A
- * second one would be accepted by the kernel and make everything twice. */
-static bool is_taken(int cgroup, const struct hook *hook)
-{
-	__u32 ids[64], n = RD_ARRAY_SIZE(ids);
-	char name[BPF_OBJ_NAME_LEN];
-
-	if (bpf_prog_query(cgroup, hook->type, 0, NULL, ids, &n))
-		return false;
-	snprintf(name, sizeof(name), "rd_%s", hook->name);
-	for (__u32 i = 0; i < n; i++) {
-		_rd_close_ int fd = bpf_prog_get_fd_by_id(ids[i]);
-		struct bpf_prog_info info = {0};
-		__u32 length = sizeof(info);
-
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &info, &length) &&
-		    !strcmp(info.name, name))
-			return true;
-	}
-	return false;
-}
+/* ---- attaching ----------------------------------------------------------------------- */
 
 static int attach_new(struct rd_datapath *dp, const struct hook *hook,
 		      const struct bpf_program *program, const char *path, struct rd_error *error)
@@ -352,11 +426,6 @@ static int attach_new(struct rd_datapath *dp, const struct hook *hook,
 	if (cgroup < 0)
 		return rd_error_set(error, -errno, "cannot open %s: %s", dp->cgroup,
 				    strerror(errno));
-	if (is_taken(cgroup, hook))
-		return rd_error_set(error, -EBUSY,
-				    "another redial is attached to %s: run 'redial cleanup' with "
-				    "its --bpffs first",
-				    dp->cgroup);
 	link = bpf_program__attach_cgroup(program, cgroup);
 	if (!link)
 		return rd_error_set(error, -errno, "cannot attach %s to %s: %s", hook->name,
@@ -370,25 +439,16 @@ static int attach_new(struct rd_datapath *dp, const struct hook *hook,
 
 /* Replace the program of a pinned link. Returns 1 if the link is dead because
  * its cgroup was removed, and has been unpinned. */
-static int replace(struct rd_datapath *dp, const struct hook *hook, struct bpf_link *link,
-		   struct bpf_program *program, const char *path, struct rd_error *error)
+static int replace(const struct hook *hook, struct bpf_link *link, struct bpf_program *program,
+		   const char *path, struct rd_error *error)
 {
-	struct bpf_link_info info;
-	int r = link_info(link, &info);
+	int r = bpf_link__update_program(link, program);
 
-	if (r)
-		return rd_error_set(error, r, "cannot look at %s: %s", path, strerror(-r));
-	if (!info.cgroup.cgroup_id) {
-		unlink(path);
-		return 1;
-	}
-	if (info.cgroup.cgroup_id != rd_cgroup_id(dp->cgroup))
-		return rd_error_set(error, -EBUSY,
-				    "the programs pinned in %s are attached to another cgroup "
-				    "than %s: run 'redial cleanup --bpffs %s' first",
-				    dp->bpffs, dp->cgroup, dp->bpffs);
-	r = bpf_link__update_program(link, program);
-	return r ? rd_error_set(error, r, "cannot replace %s: %s", hook->name, strerror(-r)) : 0;
+	if (r != -ENOLINK)
+		return r ? rd_error_set(error, r, "cannot replace %s: %s", hook->name, strerror(-r))
+			 : 0;
+	unlink(path);
+	return 1;
 }
 
 static int attach(struct rd_datapath *dp, const struct hook *hook, struct rd_error *error)
@@ -406,7 +466,7 @@ static int attach(struct rd_datapath *dp, const struct hook *hook, struct rd_err
 		return errno == ENOENT ? attach_new(dp, hook, program, path, error)
 				       : rd_error_set(error, -errno, "cannot open %s: %s", path,
 						      strerror(errno));
-	r = replace(dp, hook, link, program, path, error);
+	r = replace(hook, link, program, path, error);
 	bpf_link__destroy(link);
 	return r == 1 ? attach_new(dp, hook, program, path, error) : r;
 }
@@ -492,7 +552,6 @@ static int remove_map(const char *bpffs, enum rd_map map, bool *done, struct rd_
 int rd_datapath_cleanup(const char *bpffs, bool *ret_done, struct rd_error *error)
 {
 	_rd_close_ int lock = lock_directory(bpffs);
-	char path[PATH_MAX];
 	bool done = false;
 	int r = 0;
 
@@ -514,8 +573,6 @@ int rd_datapath_cleanup(const char *bpffs, bool *ret_done, struct rd_error *erro
 	*ret_done = done;
 	if (r)
 		return r;
-	if (path_of(path, "%s/links", bpffs) || (rmdir(path) && errno != ENOENT) ||
-	    (rmdir(bpffs) && errno != ENOTEMPTY && errno != EBUSY))
-		return rd_error_set(error, -errno, "cannot remove %s: %s", bpffs, strerror(errno));
-	return 0;
+	r = remove_directories(bpffs);
+	return r ? rd_error_set(error, r, "cannot remove %s: %s", bpffs, strerror(-r)) : 0;
 }

@@ -276,11 +276,13 @@ static int decode_target(const struct place *place, const cJSON *item, struct rd
 {
 	const cJSON *target = member(item, "targetPort");
 
-	if (!target || (cJSON_IsNumber(target) && target->valueint == 0))
+	if (!target || (cJSON_IsNumber(target) && target->valuedouble == 0))
 		return 0;
 	if (!cJSON_IsString(target))
 		return to_port(place, target, "targetPort", &port->target_number);
-	if (!is_name(target->valuestring, LABEL_LENGTH, false))
+	/* A port's name has a letter in it; "80" in quotes is a slip. */
+	if (!is_name(target->valuestring, LABEL_LENGTH, false) ||
+	    strspn(target->valuestring, "0123456789-") == strlen(target->valuestring))
 		return FAIL(place, "targetPort \"%.64s\" is neither a number nor a port's name",
 			    target->valuestring);
 	return copy_string(target->valuestring, &port->target_name);
@@ -360,7 +362,7 @@ static bool is_no_port(const cJSON *item)
 	const cJSON *port = member(item, "port");
 
 	return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(item, "name")) || !port ||
-	       (cJSON_IsNumber(port) && port->valueint == 0);
+	       (cJSON_IsNumber(port) && port->valuedouble == 0);
 }
 
 static int decode_slice_ports(const struct place *place, const cJSON *parent,
@@ -689,11 +691,22 @@ static enum rd_kind find_kind(const char *kind, const char *api_version)
 
 		if (strcmp(rd_kind_name(i), kind))
 			continue;
-		if (!*api_version || (slash ? (size_t)(slash - api_version) : 0) == group)
-			if (!strncmp(api_version, kinds[i].api_group, group))
-				return i;
+		if (!*api_version || ((slash ? (size_t)(slash - api_version) : 0) == group &&
+				      !strncmp(api_version, kinds[i].api_group, group)))
+			return i;
 	}
 	return RD_KINDS;
+}
+
+/* Is `word` one of the words in `list`, which commas separate? */
+static bool is_listed(const char *list, const char *word)
+{
+	size_t n = strlen(word);
+
+	for (; *list; list += strcspn(list, ","), list += *list == ',')
+		if (strcspn(list, ",") == n && !strncmp(list, word, n))
+			return true;
+	return false;
 }
 
 static void note_skipped(struct rd_decoded *decoded, const char *kind)
@@ -701,7 +714,7 @@ static void note_skipped(struct rd_decoded *decoded, const char *kind)
 	size_t used = strlen(decoded->skipped_kinds);
 
 	decoded->skipped++;
-	if (strstr(decoded->skipped_kinds, kind) ||
+	if (is_listed(decoded->skipped_kinds, kind) ||
 	    used + strlen(kind) + 2 > sizeof(decoded->skipped_kinds))
 		return;
 	snprintf(decoded->skipped_kinds + used, sizeof(decoded->skipped_kinds) - used, "%s%s",
@@ -789,7 +802,7 @@ static int decode_any(const cJSON *root, const char *default_kind, const char *d
 {
 	struct place place = {.kind = "object", .error = error};
 	const char *kind, *version;
-	const cJSON *items, *item;
+	const cJSON *items = NULL, *item;
 	char item_default[64];
 	int r;
 
@@ -801,7 +814,8 @@ static int decode_any(const cJSON *root, const char *default_kind, const char *d
 		return r;
 	if (!kind || !*kind)
 		return rd_error_set(error, -EINVAL, "not a Kubernetes object: no kind");
-	if (default_kind || !item_kind(kind, item_default, sizeof(item_default)))
+	if (default_kind || !item_kind(kind, item_default, sizeof(item_default)) ||
+	    (*item_default && !has_member(root, "items")))
 		return decode_object(root, kind, version, origin, decoded, error);
 	place.kind = kind;
 	r = get_array(&place, root, "items", &items);
@@ -812,13 +826,30 @@ static int decode_any(const cJSON *root, const char *default_kind, const char *d
 	return r;
 }
 
+/* The library does not tell a lack of memory from a mistake in the text. */
+static bool out_of_memory;
+
+static void *allocate(size_t size)
+{
+	void *memory = malloc(size);
+
+	out_of_memory |= !memory;
+	return memory;
+}
+
 int rd_decode(const char *json, const char *origin, struct rd_decoded *decoded,
 	      struct rd_error *error)
 {
+	cJSON_Hooks hooks = {.malloc_fn = allocate, .free_fn = free};
 	const char *end = NULL;
-	cJSON *root = cJSON_ParseWithOpts(json, &end, true);
+	cJSON *root;
 	int r;
 
+	cJSON_InitHooks(&hooks);
+	out_of_memory = false;
+	root = cJSON_ParseWithOpts(json, &end, true);
+	if (!root && out_of_memory)
+		return rd_error_set(error, -ENOMEM, "out of memory");
 	if (!root)
 		return rd_error_set(error, -EINVAL, "not JSON near \"%.16s\"", end ?: "");
 	/* An empty YAML document is not an object and not a mistake either. */

@@ -63,17 +63,14 @@ int main(int argc, char **argv)
 			print_usage(stderr);
 		return EXIT_USAGE;
 	}
-	if (rd_options_parse(command, argc - 1, argv + 1, &settings, &error)) {
-		fprintf(stderr, "redial %s: %s\n", name, error.text);
-		return EXIT_USAGE;
+	if (!rd_options_parse(command, argc - 1, argv + 1, &settings, &error)) {
+		if (settings.help) {
+			rd_options_help(command);
+			return EXIT_DONE;
+		}
+		if (!command->run(&settings, &error))
+			return EXIT_DONE;
 	}
-	if (settings.help) {
-		rd_options_help(command);
-		return EXIT_DONE;
-	}
-	if (command->run(&settings, &error)) {
-		fprintf(stderr, "redial %s: %s\n", name, error.text);
-		return EXIT_FAILED;
-	}
-	return EXIT_DONE;
+	fprintf(stderr, "redial %s: %s\n", name, error.text);
+	return error.usage ? EXIT_USAGE : EXIT_FAILED;
 }

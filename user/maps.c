@@ -242,24 +242,44 @@ static int64_t read_all(int fd, uint32_t entries, void *keys, size_t key_size, v
 	return total;
 }
 
+/* An entry of rd_services. */
+struct named {
+	__u32 id;
+	const struct rd_service *record;
+};
+
+/* By port and protocol, the order in which a Service's ports are listed. */
+static int compare_named(const void *a, const void *b)
+{
+	const struct rd_service *x = ((const struct named *)a)->record;
+	const struct rd_service *y = ((const struct named *)b)->record;
+
+	return (int)x->port - (int)y->port ?: (int)x->protocol - (int)y->protocol;
+}
+
 static int adopt_services(const struct rd_maps *maps, struct rd_plan *plan)
 {
 	uint32_t entries = maps->entries[RD_MAP_SERVICES];
 	_rd_free_ __u32 *ids = calloc(entries, sizeof(*ids));
 	_rd_free_ struct rd_service *records = calloc(entries, sizeof(*records));
+	_rd_free_ struct named *sorted = calloc(entries, sizeof(*sorted));
 	int64_t n;
 
-	if (!ids || !records)
+	if (!ids || !records || !sorted)
 		return -ENOMEM;
 	n = read_all(maps->fd[RD_MAP_SERVICES], entries, ids, sizeof(*ids), records,
 		     sizeof(*records));
 	for (int64_t i = 0; i < n; i++) {
-		int r;
-
 		records[i].namespace[RD_LABEL_MAX - 1] = '\0';
 		records[i].name[RD_LABEL_MAX - 1] = '\0';
 		records[i].port_name[RD_LABEL_MAX - 1] = '\0';
-		r = rd_plan_adopt_service(plan, ids[i], &records[i]);
+		sorted[i] = (struct named){.id = ids[i], .record = &records[i]};
+	}
+	if (n > 0)
+		qsort(sorted, (size_t)n, sizeof(*sorted), compare_named);
+	for (int64_t i = 0; i < n; i++) {
+		int r = rd_plan_adopt_service(plan, sorted[i].id, sorted[i].record);
+
 		if (r && r != -ERANGE)
 			return r;
 	}

@@ -208,10 +208,11 @@ static void detach(struct rd_store *store, struct rd_object *object)
 
 static void keep_assigned(struct rd_service_spec *service, const struct rd_service_spec *former)
 {
-	if (service->headless || service->type == RD_TYPE_EXTERNAL_NAME)
+	if (service->headless || service->type == RD_TYPE_EXTERNAL_NAME ||
+	    service->cluster_ip[0].family || service->cluster_ip[1].family)
 		return;
 	for (size_t i = 0; i < RD_ARRAY_SIZE(service->assigned); i++) {
-		if (!former->assigned[i] || service->cluster_ip[i].family)
+		if (!former->assigned[i])
 			continue;
 		service->cluster_ip[i] = former->cluster_ip[i];
 		service->assigned[i] = true;

@@ -64,8 +64,8 @@ static int set_count(uint32_t *value, const struct option_row *row, const char *
 	errno = 0;
 	number = strtoul(text, &end, 10);
 	if (!isdigit((unsigned char)*text) || *end || errno || !number || number > 4194304)
-		return rd_error_set(error, -EINVAL, "--%s takes a number from 1 to 4194304, not %s",
-				    row->name, text);
+		return rd_error_usage(error, "--%s takes a number from 1 to 4194304, not %s",
+				      row->name, text);
 	*value = (uint32_t)number;
 	return 0;
 }
@@ -81,7 +81,7 @@ static int set_format(enum rd_format *format, const char *text, struct rd_error 
 		*format = (enum rd_format)i;
 		return 0;
 	}
-	return rd_error_set(error, -EINVAL, "--output takes table, wide or json, not %s", text);
+	return rd_error_usage(error, "--output takes table, wide or json, not %s", text);
 }
 
 static int set(struct rd_settings *settings, const struct option_row *row, const char *text,
@@ -93,7 +93,7 @@ static int set(struct rd_settings *settings, const struct option_row *row, const
 		return 0;
 	case TEXT:
 		if (!*text)
-			return rd_error_set(error, -EINVAL, "--%s must not be empty", row->name);
+			return rd_error_usage(error, "--%s must not be empty", row->name);
 		*(const char **)field(settings, row) = text;
 		return 0;
 	case COUNT:
@@ -111,14 +111,14 @@ static int set_operand(const struct rd_command *command, struct rd_settings *set
 	char *slash = strchr(text, '/');
 
 	if (!command->operand || settings->name)
-		return rd_error_set(error, -EINVAL, "unexpected argument %s", text);
+		return rd_error_usage(error, "unexpected argument %s", text);
 	settings->name = slash ? slash + 1 : text;
 	if (slash) {
 		*slash = '\0';
 		settings->namespace = text;
 	}
 	if (!*settings->name || (settings->namespace && !*settings->namespace))
-		return rd_error_set(error, -EINVAL, "a Service is named NAMESPACE/NAME or NAME");
+		return rd_error_usage(error, "a Service is named NAMESPACE/NAME or NAME");
 	return 0;
 }
 
@@ -155,10 +155,10 @@ int rd_options_parse(const struct rd_command *command, int argc, char **argv,
 		size_t row = (size_t)found - 256;
 
 		if (found == '?' || found == ':')
-			return rd_error_set(error, -EINVAL, "%s %s, see 'redial %s --help'",
-					    found == ':' ? "a value is missing after"
-							 : "unknown option",
-					    argv[optind - 1], command->name);
+			return rd_error_usage(error, "%s %s, see 'redial %s --help'",
+					      found == ':' ? "a value is missing after"
+							   : "unknown option",
+					      argv[optind - 1], command->name);
 		for (size_t i = 0; found < 256 && i < RD_ARRAY_SIZE(rows); i++)
 			if (rows[i].letter == found)
 				row = i;

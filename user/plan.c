@@ -179,6 +179,7 @@ static struct rd_planned_frontend *find_or_add_frontend(struct rd_plan *plan,
 		return NULL;
 	frontend->key = *key;
 	RB_INSERT(rd_frontend_tree, &plan->frontends, frontend);
+	plan->n_frontends[key->family]++;
 	return frontend;
 }
 
@@ -190,13 +191,10 @@ static void touch(struct rd_plan *plan, struct rd_planned_frontend *frontend)
 	SLIST_INSERT_HEAD(&plan->touched, frontend, touched);
 }
 
-static void own(struct rd_plan *plan, struct rd_planned_frontend *frontend,
-		struct rd_planned *service)
+static void own(struct rd_planned_frontend *frontend, struct rd_planned *service)
 {
 	frontend->service = service;
 	LIST_INSERT_HEAD(&service->frontends, frontend, of_service);
-	service->n_frontends[frontend->key.family]++;
-	plan->n_frontends[frontend->key.family]++;
 }
 
 static void disown_all(struct rd_plan *plan, struct rd_planned *service)
@@ -206,10 +204,8 @@ static void disown_all(struct rd_plan *plan, struct rd_planned *service)
 	while ((frontend = LIST_FIRST(&service->frontends))) {
 		LIST_REMOVE(frontend, of_service);
 		frontend->service = NULL;
-		plan->n_frontends[frontend->key.family]--;
 		touch(plan, frontend);
 	}
-	memset(service->n_frontends, 0, sizeof(service->n_frontends));
 }
 
 static uint16_t fingerprint(const struct rd_frontend_key *key)
@@ -245,6 +241,37 @@ int rd_plan_adopt_service(struct rd_plan *plan, uint32_t id, const struct rd_ser
 	return 0;
 }
 
+/* Do the slots of a range make sense as endpoints of this Service port? */
+static bool is_sound(const struct rd_plan *plan, const struct rd_range *range, uint32_t service,
+		     struct rd_backend6 (*slot)(const void *slots, uint32_t index),
+		     const void *slots)
+{
+	if (range->first > plan->limits.max_slots ||
+	    range->count > plan->limits.max_slots - range->first)
+		return false;
+	for (uint32_t i = range->first; i < range->first + range->count; i++) {
+		struct rd_backend6 backend = slot(slots, i);
+
+		if (backend.id >= plan->backend_ids.size || backend.service != service)
+			return false;
+	}
+	return true;
+}
+
+/* Keep the slots of a frontend that makes no sense from being written before it
+ * is gone, if they are nobody else's. */
+static void set_aside(struct rd_plan *plan, const struct rd_range *range)
+{
+	struct rd_alloc *ranges = &plan->ranges[range->family];
+
+	for (uint64_t n = range->first; n < (uint64_t)range->first + range->count; n++) {
+		if (n >= ranges->size || rd_alloc_is_used(ranges, (uint32_t)n))
+			continue;
+		(void)rd_alloc_adopt(ranges, (uint32_t)n, 1);
+		rd_alloc_retire(ranges, (uint32_t)n, 1);
+	}
+}
+
 static int adopt_range(struct rd_plan *plan, struct rd_planned_port *port,
 		       const struct rd_range *range,
 		       struct rd_backend6 (*slot)(const void *slots, uint32_t index),
@@ -257,12 +284,10 @@ static int adopt_range(struct rd_plan *plan, struct rd_planned_port *port,
 	if (rd_array_grow(&port->ranges, port->n_ranges, sizeof(*port->ranges)))
 		return -ENOMEM;
 	port->ranges[port->n_ranges++] = *range;
+	(void)rd_alloc_adopt(&plan->ranges[range->family], range->first, range->count);
 	for (uint32_t i = range->first; i < range->first + range->count; i++) {
-		struct rd_backend6 backend = slot(slots, i);
-
-		plan->slots[range->family][i] = backend;
-		/* An id out of range is some other writer's; it is never reused. */
-		(void)rd_alloc_adopt(&plan->backend_ids, backend.id, 1);
+		plan->slots[range->family][i] = slot(slots, i);
+		(void)rd_alloc_adopt(&plan->backend_ids, plan->slots[range->family][i].id, 1);
 	}
 	return 0;
 }
@@ -282,12 +307,13 @@ int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *k
 		return -ENOMEM;
 	frontend->in_map = true;
 	frontend->actual = *value;
-	if (!port || rd_alloc_adopt(&plan->ranges[range.family], range.first, range.count)) {
+	if (!port || !is_sound(plan, &range, value->service, slot, slots)) {
+		set_aside(plan, &range);
 		touch(plan, frontend);
 		return 0;
 	}
 	frontend->wanted = *value;
-	own(plan, frontend, plan->by_id[value->service]);
+	own(frontend, plan->by_id[value->service]);
 	return range.count ? adopt_range(plan, port, &range, slot, slots) : 0;
 }
 
@@ -574,6 +600,8 @@ static int drop_conflicts(const struct rd_plan *plan, struct draft *draft, struc
 	return r;
 }
 
+/* Frontends that are to be deleted count as long as they are in the map: new
+ * ones are written before they go. */
 static int check_capacity(const struct rd_plan *plan, const struct draft *draft,
 			  struct rd_error *error)
 {
@@ -585,14 +613,13 @@ static int check_capacity(const struct rd_plan *plan, const struct draft *draft,
 				    "--max-services",
 				    plan->limits.max_services);
 	for (size_t i = 0; i < draft->n_frontends; i++)
-		count[draft->frontends[i].key.family]++;
-	for (int f = 0; f < RD_FAMILIES; f++) {
-		count[f] -= draft->old ? draft->old->n_frontends[f] : 0;
+		count[draft->frontends[i].key.family] +=
+			!find_frontend(plan, &draft->frontends[i].key);
+	for (int f = 0; f < RD_FAMILIES; f++)
 		if (count[f] > plan->limits.max_frontends)
 			return rd_error_set(error, -ENOSPC,
 					    "all %u addresses are in use, see --max-services",
 					    plan->limits.max_frontends);
-	}
 	return 0;
 }
 
@@ -659,7 +686,7 @@ static int commit_frontends(struct rd_plan *plan, struct rd_planned *service,
 		if (frontend->service)
 			continue;
 		frontend->wanted = draft->frontends[i].value;
-		own(plan, frontend, service);
+		own(frontend, service);
 		touch(plan, frontend);
 	}
 	return 0;
@@ -758,6 +785,7 @@ static int take_frontend(struct rd_plan *plan, struct rd_planned_frontend *front
 			(struct rd_op_frontend){.key = frontend->key, .value = frontend->actual};
 	}
 	RB_REMOVE(rd_frontend_tree, &plan->frontends, frontend);
+	plan->n_frontends[frontend->key.family]--;
 	free(frontend);
 	return 0;
 }

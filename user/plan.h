@@ -74,7 +74,6 @@ struct rd_planned {
 	struct rd_planned_port *ports;
 	size_t n_ports;
 	LIST_HEAD(, rd_planned_frontend) frontends;
-	uint32_t n_frontends[RD_FAMILIES];
 };
 
 RB_HEAD(rd_planned_tree, rd_planned);
@@ -115,7 +114,7 @@ struct rd_plan {
 	struct rd_planned **by_id; /* max_ports pointers; NULL: the id is free */
 	struct rd_frontend_tree frontends;
 	SLIST_HEAD(, rd_planned_frontend) touched;
-	uint32_t n_frontends[RD_FAMILIES];	/* with an owner */
+	uint32_t n_frontends[RD_FAMILIES];	/* in the tree: in the maps, or soon */
 	struct rd_backend6 *slots[RD_FAMILIES]; /* what the maps hold, or will */
 	struct rd_alloc ranges[RD_FAMILIES];
 	struct rd_alloc ids; /* of Service ports */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -553,6 +554,9 @@ int rd_source_dir_new(const char *directory, struct rd_store *store, struct even
 	source->changed = changed;
 	source->context = context;
 	source->present = true;
+	/* A writer that meets our lease in the moment we hold it makes the kernel
+	 * send SIGIO, whose default is to kill. */
+	signal(SIGIO, SIG_IGN);
 	source->directory = strdup(directory);
 	source->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (stat(directory, &st))

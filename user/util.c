@@ -26,6 +26,17 @@ int rd_error_set(struct rd_error *error, int code, const char *format, ...)
 	return code;
 }
 
+int rd_error_usage(struct rd_error *error, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(error->text, sizeof(error->text), format, args);
+	va_end(args);
+	error->usage = true;
+	return -EINVAL;
+}
+
 int rd_array_grow(void *array, size_t count, size_t size)
 {
 	void *old, *grown;

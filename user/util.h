@@ -43,6 +43,7 @@ void rd_close_cleanup(int *fd);
 /* The text of an error, for the one line that a person reads. Functions that
  * take one fill it on failure only. */
 struct rd_error {
+	bool usage; /* it was the command line: exit status 2 */
 	char text[512];
 };
 
@@ -52,6 +53,10 @@ struct rd_error {
  */
 int rd_error_set(struct rd_error *error, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* The same for a wrong command line. Returns -EINVAL. */
+int rd_error_usage(struct rd_error *error, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /*
  * Make room for one more element in a growing array.

@@ -1,0 +1,1894 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * A plan is tested against simulated maps: plain arrays that operations are
+ * performed on, step by step as datapath performs them, and that are looked at
+ * as a BPF program looks at the real ones.
+ */
+#include "unit/unit.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "plan.h"
+#include "unit/alloc_fail.h"
+
+/* ---- what a test wants ----------------------------------------------------------- */
+
+/* Endpoint sets are bit masks over a fixed row of endpoints: two ports on each
+ * of 16 addresses, in order. */
+#define ENDPOINTS 32
+#define MOST 3
+
+struct set_args {
+	bool v6;
+	uint32_t members;
+};
+
+struct frontend_args {
+	uint8_t ip; /* 10.96.0.ip or fd00:96::ip, by the family of the set */
+	size_t set;
+};
+
+struct port_args {
+	const char *name; /* NULL: "" */
+	uint16_t port;	  /* 0: 80 */
+	bool udp;
+	struct set_args sets[MOST];
+	size_t n_sets;
+	struct frontend_args frontends[MOST];
+	size_t n_frontends;
+};
+
+struct service_args {
+	const char *name;
+	struct port_args ports[MOST];
+	size_t n_ports;
+};
+
+/* A Service with one port, one IPv4 address and these endpoints. */
+#define SIMPLE(name_, ip_, members_)                                                               \
+	((struct service_args){.name = (name_),                                                    \
+			       .n_ports = 1,                                                       \
+			       .ports = {{.n_sets = 1,                                             \
+					  .sets = {{.members = (members_)}},                       \
+					  .n_frontends = 1,                                        \
+					  .frontends = {{.ip = (ip_)}}}}})
+
+static struct rd_backend endpoint(bool v6, unsigned i)
+{
+	struct rd_backend backend = {.port = (uint16_t)(8080 + i % 2)};
+
+	backend.ip = v6 ? (struct rd_ip){.family = RD_FAMILY_6, .bytes = {0xfd, 0, [15] = 1}}
+			: (struct rd_ip){.family = RD_FAMILY_4, .bytes = {10, 1, 0, 1}};
+	backend.ip.bytes[v6 ? 15 : 3] += (uint8_t)(i / 2);
+	return backend;
+}
+
+static struct rd_ip virtual_ip(bool v6, uint8_t n)
+{
+	if (v6)
+		return (struct rd_ip){.family = RD_FAMILY_6, .bytes = {0xfd, 0, 0, 0x96, [15] = n}};
+	return (struct rd_ip){.family = RD_FAMILY_4, .bytes = {10, 96, 0, n}};
+}
+
+static size_t fill_set(const struct set_args *args, struct rd_backend *backends)
+{
+	size_t n = 0;
+
+	for (unsigned i = 0; i < ENDPOINTS; i++)
+		if (args->members >> i & 1)
+			backends[n++] = endpoint(args->v6, i);
+	return n;
+}
+
+/* Room for a Service as the plan takes it. */
+struct wanted_room {
+	struct rd_object service;
+	struct rd_wanted wanted;
+	struct rd_wanted_port ports[MOST];
+	struct rd_wanted_set sets[MOST][MOST];
+	struct rd_wanted_frontend frontends[MOST][MOST];
+	struct rd_backend backends[MOST][MOST][ENDPOINTS];
+};
+
+static const struct rd_wanted *to_wanted(const struct service_args *args, struct wanted_room *room)
+{
+	memset(room, 0, sizeof(*room));
+	room->service.namespace = (char *)"default";
+	room->service.name = (char *)args->name;
+	room->wanted = (struct rd_wanted){
+		.service = &room->service, .ports = room->ports, .n_ports = args->n_ports};
+	for (size_t p = 0; p < args->n_ports; p++) {
+		const struct port_args *port = &args->ports[p];
+
+		room->ports[p] = (struct rd_wanted_port){
+			.name = port->name ?: "",
+			.port = port->port ?: 80,
+			.protocol = port->udp ? IPPROTO_UDP : IPPROTO_TCP,
+			.sets = room->sets[p],
+			.n_sets = port->n_sets,
+			.frontends = room->frontends[p],
+			.n_frontends = port->n_frontends,
+		};
+		for (size_t s = 0; s < port->n_sets; s++)
+			room->sets[p][s] = (struct rd_wanted_set){
+				.family = port->sets[s].v6 ? RD_FAMILY_6 : RD_FAMILY_4,
+				.backends = room->backends[p][s],
+				.n = fill_set(&port->sets[s], room->backends[p][s]),
+			};
+		for (size_t f = 0; f < port->n_frontends; f++)
+			room->frontends[p][f] = (struct rd_wanted_frontend){
+				.ip = virtual_ip(port->sets[port->frontends[f].set].v6,
+						 port->frontends[f].ip),
+				.port = port->port ?: 80,
+				.set = port->frontends[f].set,
+			};
+	}
+	return &room->wanted;
+}
+
+static int state_service(struct rd_plan *plan, struct service_args args, struct rd_error *error)
+{
+	struct wanted_room room;
+
+	return rd_plan_service(plan, to_wanted(&args, &room), error);
+}
+
+/* State a Service that must be taken. */
+static void state(struct rd_plan *plan, struct service_args args)
+{
+	struct rd_error error = {0};
+
+	if (state_service(plan, args, &error))
+		fail_msg("%s: %s", args.name, error.text);
+}
+
+static void refuse(struct rd_plan *plan, struct service_args args, int code, const char *text)
+{
+	struct rd_error error = {0};
+
+	assert_int_equal(state_service(plan, args, &error), code);
+	assert_string_equal(error.text, text);
+}
+
+static void drop(struct rd_plan *plan, const char *name)
+{
+	assert_int_equal(rd_plan_remove(plan, "default", name), 0);
+}
+
+/* ---- the simulated maps ------------------------------------------------------------ */
+
+#define SIM_FRONTENDS 128
+#define SIM_PORTS 128
+#define SIM_SLOTS 2048
+
+struct sim_frontend {
+	bool there;
+	struct rd_frontend_key key;
+	struct rd_frontend value;
+};
+
+struct sim {
+	struct rd_limits limits;
+	struct sim_frontend frontends[SIM_FRONTENDS];
+	bool has_name[SIM_PORTS];
+	struct rd_service names[SIM_PORTS];
+	struct rd_backend6 slots[RD_FAMILIES][SIM_SLOTS];
+	/* What a program may still use: referenced since the last grace period. */
+	bool in_use[RD_FAMILIES][SIM_SLOTS];
+	bool id_in_use[SIM_PORTS];
+};
+
+static const struct rd_limits roomy = {
+	.max_services = 64, .max_ports = SIM_PORTS, .max_frontends = 64, .max_slots = SIM_SLOTS};
+
+static struct sim sim;
+
+static struct sim_frontend *sim_find(const struct rd_frontend_key *key)
+{
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		if (sim.frontends[i].there && !memcmp(&sim.frontends[i].key, key, sizeof(*key)))
+			return &sim.frontends[i];
+	return NULL;
+}
+
+static size_t sim_count(uint32_t family)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		n += sim.frontends[i].there && sim.frontends[i].key.family == family;
+	return n;
+}
+
+/* Everything that a program could be reading now is in use until a grace. */
+static void sim_note_use(void)
+{
+	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
+		const struct sim_frontend *frontend = &sim.frontends[i];
+		uint32_t first = rd_word_first(frontend->value.word);
+
+		if (!frontend->there)
+			continue;
+		for (uint32_t s = 0; s < rd_word_count(frontend->value.word); s++)
+			if (first + s < SIM_SLOTS)
+				sim.in_use[frontend->key.family][first + s] = true;
+	}
+	for (size_t i = 0; i < SIM_PORTS; i++)
+		sim.id_in_use[i] |= sim.has_name[i];
+}
+
+static void sim_put(const struct rd_op_frontend *op)
+{
+	struct sim_frontend *frontend = sim_find(&op->key);
+
+	if (!frontend && sim_count(op->key.family) >= sim.limits.max_frontends)
+		fail_msg("the map of frontends is full (E2BIG)");
+	for (size_t i = 0; !frontend; i++)
+		if (!sim.frontends[i].there)
+			frontend = &sim.frontends[i];
+	*frontend = (struct sim_frontend){.there = true, .key = op->key, .value = op->value};
+}
+
+static void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
+{
+	sim_note_use();
+	for (size_t i = 0; i < ops->n_slots; i++) {
+		const struct rd_range *range = &ops->slots[i];
+
+		assert_true(range->first + range->count <= sim.limits.max_slots);
+		for (uint32_t s = range->first; s < range->first + range->count; s++) {
+			/* Torn-free, and no reuse before a grace period. */
+			if (sim.in_use[range->family][s])
+				fail_msg("slot %u is written while it is in use", s);
+			sim.slots[range->family][s] = plan->slots[range->family][s];
+		}
+	}
+	for (size_t i = 0; i < ops->n_names; i++) {
+		const struct rd_op_name *op = &ops->names[i];
+
+		assert_true(op->id < sim.limits.max_ports);
+		if (sim.id_in_use[op->id])
+			assert_string_equal(sim.names[op->id].name, op->record.name);
+		sim.has_name[op->id] = true;
+		sim.names[op->id] = op->record;
+	}
+	for (size_t i = 0; i < ops->n_puts; i++) {
+		assert_true(sim.has_name[ops->puts[i].value.service]);
+		sim_put(&ops->puts[i]);
+	}
+	for (size_t i = 0; i < ops->n_gone; i++) {
+		struct sim_frontend *frontend = sim_find(&ops->gone[i].key);
+
+		assert_non_null(frontend);
+		assert_memory_equal(&frontend->value, &ops->gone[i].value, sizeof(frontend->value));
+		frontend->there = false;
+	}
+	for (size_t i = 0; i < ops->n_gone_names; i++)
+		sim.has_name[ops->gone_names[i]] = false;
+	/* A name outlives all that carries its id. */
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		assert_true(!sim.frontends[i].there ||
+			    sim.has_name[sim.frontends[i].value.service]);
+	sim_note_use();
+}
+
+/* What one round of operations consisted of. */
+struct counts {
+	size_t slots, names, puts, gone, gone_names;
+};
+
+static struct counts apply(struct rd_plan *plan)
+{
+	const struct rd_ops *ops = NULL;
+	struct counts counts;
+
+	assert_int_equal(rd_plan_take_ops(plan, &ops), 0);
+	counts = (struct counts){.slots = ops->n_slots,
+				 .names = ops->n_names,
+				 .puts = ops->n_puts,
+				 .gone = ops->n_gone,
+				 .gone_names = ops->n_gone_names};
+	sim_apply(plan, ops);
+	rd_plan_applied(plan);
+	return counts;
+}
+
+/* Apply, expecting so many operations of each kind. */
+static void expect_ops(struct rd_plan *plan, struct counts expected)
+{
+	struct counts counts = apply(plan);
+
+	assert_int_equal(counts.slots, expected.slots);
+	assert_int_equal(counts.names, expected.names);
+	assert_int_equal(counts.puts, expected.puts);
+	assert_int_equal(counts.gone, expected.gone);
+	assert_int_equal(counts.gone_names, expected.gone_names);
+}
+
+static void grace(struct rd_plan *plan)
+{
+	rd_plan_grace(plan);
+	assert_int_equal(rd_plan_limbo(plan), 0);
+	memset(sim.in_use, 0, sizeof(sim.in_use));
+	memset(sim.id_in_use, 0, sizeof(sim.id_in_use));
+	sim_note_use();
+}
+
+static struct rd_backend6 sim_slot(const void *slots, uint32_t index)
+{
+	return ((const struct rd_backend6 *)slots)[index];
+}
+
+static int adopt(struct rd_plan *plan)
+{
+	int r = 0;
+
+	for (uint32_t id = 0; !r && id < SIM_PORTS; id++)
+		if (sim.has_name[id])
+			r = rd_plan_adopt_service(plan, id, &sim.names[id]);
+	for (size_t i = 0; !r && i < SIM_FRONTENDS; i++)
+		if (sim.frontends[i].there)
+			r = rd_plan_adopt_frontend(plan, &sim.frontends[i].key,
+						   &sim.frontends[i].value, sim_slot,
+						   sim.slots[sim.frontends[i].key.family]);
+	return r;
+}
+
+/* A new agent: it waits for the programs and adopts what is in the maps. */
+static void restart(struct rd_plan *plan)
+{
+	rd_plan_free(plan);
+	assert_int_equal(rd_plan_new(plan, &sim.limits), 0);
+	memset(sim.in_use, 0, sizeof(sim.in_use));
+	memset(sim.id_in_use, 0, sizeof(sim.id_in_use));
+	sim_note_use();
+	assert_int_equal(adopt(plan), 0);
+}
+
+static void begin(struct rd_plan *plan, struct rd_limits limits)
+{
+	memset(&sim, 0, sizeof(sim));
+	sim.limits = limits;
+	assert_int_equal(rd_plan_new(plan, &limits), 0);
+}
+
+static struct rd_frontend_key key_of(bool v6, uint8_t ip, uint16_t port, bool udp)
+{
+	struct rd_frontend_key key = {
+		.family = v6 ? RD_6 : RD_4,
+		.key = {.port = port ?: 80, .protocol = udp ? IPPROTO_UDP : IPPROTO_TCP},
+	};
+	struct rd_ip address = virtual_ip(v6, ip);
+
+	memcpy(key.key.addr, address.bytes, sizeof(key.key.addr));
+	return key;
+}
+
+/* The value of the IPv4 frontend 10.96.0.ip:80/TCP, which must be there. */
+static struct rd_frontend value_of(uint8_t ip)
+{
+	struct rd_frontend_key key = key_of(false, ip, 80, false);
+	struct sim_frontend *frontend = sim_find(&key);
+
+	if (!frontend)
+		fail_msg("10.96.0.%u:80 is not in the map", ip);
+	return frontend->value;
+}
+
+static bool is_there(uint8_t ip)
+{
+	struct rd_frontend_key key = key_of(false, ip, 80, false);
+
+	return sim_find(&key);
+}
+
+/* Does a word of the maps lead to exactly these endpoints? NULL: yes. */
+static const char *wrong(const struct rd_frontend_key *key, const struct rd_frontend *value,
+			 const struct set_args *set, const char *service)
+{
+	struct rd_backend backends[ENDPOINTS];
+	uint32_t first = rd_word_first(value->word), count = rd_word_count(value->word);
+	size_t n = fill_set(set, backends);
+
+	if (rd_word_fingerprint(value->word) != rd_fingerprint6(&key->key))
+		return "the fingerprint is another key's";
+	if (value->word >> 40 & 0xff || value->affinity_seconds)
+		return "flags that nobody asked for";
+	if (value->service >= SIM_PORTS || !sim.has_name[value->service])
+		return "the service id has no name";
+	if (strcmp(sim.names[value->service].name, service))
+		return "the service id is another Service's";
+	if (count != n)
+		return "the set has another size";
+	for (uint32_t i = 0; i < count; i++) {
+		const struct rd_backend6 *slot = &sim.slots[key->family][first + i];
+
+		if (memcmp(slot->addr, backends[i].ip.bytes, sizeof(slot->addr)) ||
+		    slot->port != backends[i].port)
+			return "another endpoint is in the slot";
+		if (slot->service != value->service)
+			return "the slot is another Service's";
+		if (slot->flags || slot->pad)
+			return "the slot has flags";
+	}
+	return NULL;
+}
+
+/* The IPv4 frontend 10.96.0.ip:80/TCP is this Service's and leads there. */
+static void expect_set(uint8_t ip, const char *service, uint32_t members)
+{
+	struct rd_frontend_key key = key_of(false, ip, 80, false);
+	struct set_args set = {.members = members};
+	struct rd_frontend value = value_of(ip);
+	const char *why = wrong(&key, &value, &set, service);
+
+	if (why)
+		fail_msg("10.96.0.%u: %s", ip, why);
+}
+
+/* The id of an endpoint in the set that an IPv4 frontend leads to. */
+static uint32_t id_of(uint8_t ip, unsigned member)
+{
+	struct rd_frontend value = value_of(ip);
+	struct rd_backend wanted = endpoint(false, member);
+
+	for (uint32_t i = 0; i < rd_word_count(value.word); i++) {
+		const struct rd_backend6 *slot = &sim.slots[RD_4][rd_word_first(value.word) + i];
+
+		if (!memcmp(slot->addr, wanted.ip.bytes, 16) && slot->port == wanted.port)
+			return slot->id;
+	}
+	fail_msg("endpoint %u is not in the set", member);
+	return 0;
+}
+
+/* ---- tests ---------------------------------------------------------------------------- */
+
+TEST(a_service_becomes_slots_a_name_and_a_frontend)
+{
+	struct rd_plan plan;
+	const struct rd_planned_port *port;
+	struct rd_frontend_key key = key_of(false, 1, 80, false);
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x7));
+	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1});
+	expect_set(1, "web", 0x7);
+	assert_ptr_equal(rd_plan_owner(&plan, &key), rd_plan_find(&plan, "default", "web"));
+	port = rd_plan_port(&plan, value_of(1).service);
+	assert_non_null(port);
+	assert_string_equal(port->record.namespace, "default");
+	assert_string_equal(port->record.name, "web");
+	assert_int_equal(port->record.port, 80);
+	assert_int_equal(port->record.protocol, IPPROTO_TCP);
+	rd_plan_free(&plan);
+}
+
+TEST(a_names_record_says_what_the_service_is)
+{
+	struct wanted_room room;
+	struct service_args args = SIMPLE("web", 1, 0x1);
+	struct rd_error error;
+	const struct rd_service *record;
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	args.ports[0].name = "http";
+	args.ports[0].port = 8443;
+	args.ports[0].udp = true;
+	to_wanted(&args, &room);
+	room.service.service.type = RD_TYPE_LOAD_BALANCER;
+	room.service.service.cluster_ip[0] = virtual_ip(false, 1);
+	room.service.service.cluster_ip[1] = virtual_ip(true, 1);
+	assert_int_equal(rd_plan_service(&plan, &room.wanted, &error), 0);
+	apply(&plan);
+	record = &sim.names[rd_plan_find(&plan, "default", "web")->ports[0].id];
+	assert_string_equal(record->namespace, "default");
+	assert_string_equal(record->name, "web");
+	assert_string_equal(record->port_name, "http");
+	assert_memory_equal(record->cluster_ip4, virtual_ip(false, 1).bytes, 4);
+	assert_memory_equal(record->cluster_ip6, virtual_ip(true, 1).bytes, 16);
+	assert_int_equal(record->port, 8443);
+	assert_int_equal(record->protocol, IPPROTO_UDP);
+	assert_int_equal(record->type, RD_TYPE_LOAD_BALANCER);
+
+	/* One word of it changes: one name is written and nothing else. */
+	room.service.service.type = RD_TYPE_CLUSTER_IP;
+	assert_int_equal(rd_plan_service(&plan, &room.wanted, &error), 0);
+	expect_ops(&plan, (struct counts){.names = 1});
+	rd_plan_free(&plan);
+}
+
+TEST(a_service_without_endpoints_has_a_word_that_counts_none)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0));
+	expect_ops(&plan, (struct counts){.names = 1, .puts = 1});
+	assert_int_equal(rd_word_count(value_of(1).word), 0);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_set(1, "web", 0x3);
+	state(&plan, SIMPLE("web", 1, 0));
+	expect_ops(&plan, (struct counts){.puts = 1});
+	expect_set(1, "web", 0);
+	grace(&plan);
+	assert_int_equal(plan.ranges[RD_4].used_count, 0);
+	assert_int_equal(plan.backend_ids.used_count, 0);
+	rd_plan_free(&plan);
+}
+
+TEST(stating_the_same_again_gives_no_operation)
+{
+	struct service_args args = {
+		.name = "web",
+		.n_ports = 2,
+		.ports = {{.name = "a",
+			   .n_sets = 2,
+			   .sets = {{.members = 0x7}, {.v6 = true, .members = 0x3}},
+			   .n_frontends = 3,
+			   .frontends = {{.ip = 1}, {.ip = 1, .set = 1}, {.ip = 9}}},
+			  {.name = "b", .port = 81, .n_sets = 1, .n_frontends = 1}},
+	};
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	expect_ops(&plan, (struct counts){.slots = 0});
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.slots = 2, .names = 2, .puts = 4});
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.slots = 0});
+	assert_int_equal(rd_plan_limbo(&plan), 0);
+	rd_plan_free(&plan);
+}
+
+TEST(frontends_of_one_set_share_its_range_and_equal_sets_do_too)
+{
+	struct service_args args = {
+		.name = "web",
+		.n_ports = 1,
+		.ports = {{.n_sets = 2,
+			   .sets = {{.members = 0x7}, {.members = 0x7}},
+			   .n_frontends = 3,
+			   .frontends = {{.ip = 1}, {.ip = 2}, {.ip = 3, .set = 1}}}},
+	};
+	struct rd_plan plan;
+	uint32_t id;
+
+	begin(&plan, roomy);
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 3});
+	assert_int_equal(rd_word_first(value_of(1).word), rd_word_first(value_of(2).word));
+	assert_int_equal(rd_word_first(value_of(1).word), rd_word_first(value_of(3).word));
+	assert_int_equal(plan.ranges[RD_4].used_count, 3);
+
+	/* One of them changes: the other keeps the range, the endpoints their ids. */
+	id = id_of(1, 0);
+	args.ports[0].sets[1].members = 0x3;
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_set(1, "web", 0x7);
+	expect_set(3, "web", 0x3);
+	assert_int_equal(id_of(1, 0), id);
+	assert_int_equal(id_of(3, 0), id);
+	assert_int_equal(plan.backend_ids.used_count, 3);
+
+	/* And equal again. */
+	args.ports[0].sets[1].members = 0x7;
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.puts = 1});
+	grace(&plan);
+	assert_int_equal(plan.ranges[RD_4].used_count, 3);
+	assert_int_equal(plan.backend_ids.used_count, 3);
+	rd_plan_free(&plan);
+}
+
+TEST(an_unchanged_set_keeps_its_range_while_another_changes)
+{
+	struct service_args args = {
+		.name = "web",
+		.n_ports = 2,
+		.ports = {{.name = "a",
+			   .n_sets = 1,
+			   .sets = {{.members = 0x7}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 1}}},
+			  {.name = "b",
+			   .n_sets = 1,
+			   .sets = {{.members = 0x7}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 2}}}},
+	};
+	struct rd_plan plan;
+	struct rd_frontend before;
+
+	begin(&plan, roomy);
+	state(&plan, args);
+	apply(&plan);
+	before = value_of(1);
+	args.ports[1].sets[0].members = 0xf;
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	assert_int_equal(value_of(1).word, before.word);
+	expect_set(2, "web", 0xf);
+	rd_plan_free(&plan);
+}
+
+TEST(a_changed_endpoint_keeps_the_ids_of_the_others)
+{
+	struct rd_plan plan;
+	uint32_t first, second, third;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x7));
+	apply(&plan);
+	first = id_of(1, 0);
+	second = id_of(1, 1);
+	third = id_of(1, 2);
+	assert_int_not_equal(first, second);
+	assert_int_not_equal(second, third);
+	state(&plan, SIMPLE("web", 1, 0xd));
+	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_set(1, "web", 0xd);
+	assert_int_equal(id_of(1, 0), first);
+	assert_int_equal(id_of(1, 2), third);
+	/* The gone one's id is not the new one's. */
+	assert_int_not_equal(id_of(1, 3), second);
+	grace(&plan);
+	assert_int_equal(plan.backend_ids.used_count, 3);
+	assert_int_equal(plan.ranges[RD_4].used_count, 3);
+	rd_plan_free(&plan);
+}
+
+TEST(the_same_endpoint_of_two_services_has_two_ids)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	state(&plan, SIMPLE("b", 2, 0x1));
+	apply(&plan);
+	assert_int_not_equal(id_of(1, 0), id_of(2, 0));
+	rd_plan_free(&plan);
+}
+
+TEST(a_removed_service_leaves_nothing)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x7));
+	state(&plan, SIMPLE("other", 2, 0x7));
+	apply(&plan);
+	drop(&plan, "nobody");
+	expect_ops(&plan, (struct counts){.slots = 0});
+	drop(&plan, "web");
+	expect_ops(&plan, (struct counts){.gone = 1, .gone_names = 1});
+	assert_false(is_there(1));
+	expect_set(2, "other", 0x7);
+	assert_null(rd_plan_find(&plan, "default", "web"));
+	drop(&plan, "web");
+	expect_ops(&plan, (struct counts){.slots = 0});
+	assert_true(rd_plan_limbo(&plan) > 0);
+	drop(&plan, "other");
+	apply(&plan);
+	grace(&plan);
+	assert_int_equal(plan.ids.used_count, 0);
+	assert_int_equal(plan.backend_ids.used_count, 0);
+	assert_int_equal(plan.ranges[RD_4].used_count, 0);
+	assert_int_equal(plan.n_services, 0);
+	assert_int_equal(plan.n_frontends[RD_4], 0);
+	assert_true(RB_EMPTY(&plan.frontends));
+	rd_plan_free(&plan);
+}
+
+TEST(a_service_that_comes_and_goes_in_one_batch_leaves_nothing)
+{
+	const struct rd_ops *ops;
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x7));
+	drop(&plan, "web");
+	assert_int_equal(rd_plan_take_ops(&plan, &ops), 0);
+	assert_int_equal(ops->n_puts, 0);
+	assert_int_equal(ops->n_gone, 0);
+	sim_apply(&plan, ops);
+	rd_plan_applied(&plan);
+	for (size_t i = 0; i < SIM_PORTS; i++)
+		assert_false(sim.has_name[i]);
+	rd_plan_free(&plan);
+}
+
+TEST(a_port_taken_out_of_a_service_goes_alone)
+{
+	struct service_args args = {
+		.name = "web",
+		.n_ports = 2,
+		.ports = {{.name = "a",
+			   .n_sets = 1,
+			   .sets = {{.members = 0x7}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 1}}},
+			  {.name = "b",
+			   .n_sets = 1,
+			   .sets = {{.members = 0x3}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 2}}}},
+	};
+	struct rd_plan plan;
+	uint32_t id;
+
+	begin(&plan, roomy);
+	state(&plan, args);
+	apply(&plan);
+	id = value_of(2).service;
+	args.ports[0] = args.ports[1];
+	args.n_ports = 1;
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.gone = 1, .gone_names = 1});
+	assert_false(is_there(1));
+	assert_int_equal(value_of(2).service, id);
+	assert_null(rd_plan_port(&plan, value_of(2).service == 0 ? 1 : 0));
+	rd_plan_free(&plan);
+}
+
+TEST(a_new_address_of_a_service_replaces_the_old)
+{
+	struct rd_plan plan;
+	struct rd_frontend before;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x7));
+	apply(&plan);
+	before = value_of(1);
+	state(&plan, SIMPLE("web", 2, 0x7));
+	expect_ops(&plan, (struct counts){.puts = 1, .gone = 1});
+	assert_false(is_there(1));
+	assert_int_equal(rd_word_first(value_of(2).word), rd_word_first(before.word));
+	assert_int_equal(value_of(2).service, before.service);
+	rd_plan_free(&plan);
+}
+
+TEST(an_address_that_another_service_has_is_left_out)
+{
+	struct service_args args = SIMPLE("b", 1, 0x3);
+	struct rd_plan plan;
+	struct rd_frontend_key key = key_of(false, 1, 80, false);
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	args.ports[0].n_frontends = 2;
+	args.ports[0].frontends[1].ip = 2;
+	refuse(&plan, args, -EEXIST, "10.96.0.1:80 is the address of default/a");
+	apply(&plan);
+	expect_set(1, "a", 0x1);
+	expect_set(2, "b", 0x3);
+	assert_string_equal(rd_plan_owner(&plan, &key)->name, "a");
+	/* Stating it again does not change that, and nothing is written. */
+	refuse(&plan, args, -EEXIST, "10.96.0.1:80 is the address of default/a");
+	expect_ops(&plan, (struct counts){.slots = 0});
+	rd_plan_free(&plan);
+}
+
+TEST(an_error_names_the_first_of_several_addresses_of_others)
+{
+	struct service_args args = {
+		.name = "c",
+		.n_ports = 1,
+		.ports = {{.n_sets = 2,
+			   .sets = {{.v6 = true}, {.v6 = false}},
+			   .n_frontends = 2,
+			   .frontends = {{.ip = 2}, {.ip = 1, .set = 1}}}},
+	};
+	struct service_args b = {
+		.name = "b",
+		.n_ports = 1,
+		.ports = {{.n_sets = 1,
+			   .sets = {{.v6 = true}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 2}}}},
+	};
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	state(&plan, b);
+	refuse(&plan, args, -EEXIST, "[fd00:96::2]:80 is the address of default/b");
+	apply(&plan);
+	rd_plan_free(&plan);
+}
+
+TEST(an_address_given_up_in_a_batch_can_be_taken_in_the_same)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	refuse(&plan, SIMPLE("b", 1, 0x2), -EEXIST, "10.96.0.1:80 is the address of default/a");
+	apply(&plan);
+	drop(&plan, "a");
+	state(&plan, SIMPLE("b", 1, 0x2));
+	expect_ops(&plan, (struct counts){.puts = 1, .gone_names = 1});
+	expect_set(1, "b", 0x2);
+	/* The same when its owner moves to another address. */
+	state(&plan, SIMPLE("b", 2, 0x2));
+	state(&plan, SIMPLE("c", 1, 0x4));
+	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 2});
+	expect_set(1, "c", 0x4);
+	expect_set(2, "b", 0x2);
+	rd_plan_free(&plan);
+}
+
+TEST(two_services_can_exchange_their_addresses_in_one_batch)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	state(&plan, SIMPLE("b", 2, 0x2));
+	apply(&plan);
+	refuse(&plan, SIMPLE("a", 2, 0x1), -EEXIST, "10.96.0.2:80 is the address of default/b");
+	state(&plan, SIMPLE("b", 1, 0x2));
+	state(&plan, SIMPLE("a", 2, 0x1));
+	expect_ops(&plan, (struct counts){.puts = 2});
+	expect_set(1, "b", 0x2);
+	expect_set(2, "a", 0x1);
+	rd_plan_free(&plan);
+}
+
+TEST(deleted_and_recreated_in_one_batch_is_one_put_and_no_delete)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	apply(&plan);
+	drop(&plan, "web");
+	state(&plan, SIMPLE("web", 1, 0x3));
+	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1, .gone_names = 1});
+	expect_set(1, "web", 0x3);
+	/* Under another name. */
+	drop(&plan, "web");
+	state(&plan, SIMPLE("new", 1, 0x3));
+	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1, .gone_names = 1});
+	expect_set(1, "new", 0x3);
+	/* A new address: only that one remains (A19). */
+	drop(&plan, "new");
+	state(&plan, SIMPLE("new", 2, 0x3));
+	expect_ops(&plan,
+		   (struct counts){.slots = 1, .names = 1, .puts = 1, .gone = 1, .gone_names = 1});
+	assert_false(is_there(1));
+	expect_set(2, "new", 0x3);
+	rd_plan_free(&plan);
+}
+
+TEST(the_same_address_twice_in_a_service_is_one_frontend)
+{
+	struct service_args args = SIMPLE("web", 1, 0x3);
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	args.ports[0].n_frontends = 2;
+	args.ports[0].frontends[1].ip = 1;
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1});
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.slots = 0});
+	rd_plan_free(&plan);
+}
+
+TEST(services_are_iterated_in_order_of_their_names)
+{
+	struct rd_planned *service = NULL;
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	assert_null(rd_plan_next(&plan, NULL));
+	state(&plan, SIMPLE("b", 1, 0));
+	state(&plan, SIMPLE("c", 2, 0));
+	state(&plan, SIMPLE("a", 3, 0));
+	service = rd_plan_next(&plan, NULL);
+	assert_string_equal(service->name, "a");
+	service = rd_plan_next(&plan, service);
+	assert_string_equal(service->name, "b");
+	service = rd_plan_next(&plan, service);
+	assert_string_equal(service->name, "c");
+	assert_null(rd_plan_next(&plan, service));
+	assert_null(rd_plan_port(&plan, 77));
+	assert_null(rd_plan_port(&plan, UINT32_MAX));
+	rd_plan_free(&plan);
+}
+
+/* ---- what does not fit ------------------------------------------------------------------ */
+
+/* A copy of what the plan says of itself, to see that a refusal left no trace. */
+struct trace {
+	uint32_t services, frontends[RD_FAMILIES], ids, backend_ids, ranges[RD_FAMILIES], limbo;
+};
+
+static struct trace trace_of(const struct rd_plan *plan)
+{
+	return (struct trace){
+		.services = plan->n_services,
+		.frontends = {plan->n_frontends[RD_4], plan->n_frontends[RD_6]},
+		.ids = plan->ids.used_count,
+		.backend_ids = plan->backend_ids.used_count,
+		.ranges = {plan->ranges[RD_4].used_count, plan->ranges[RD_6].used_count},
+		.limbo = rd_plan_limbo(plan),
+	};
+}
+
+static void refuse_without_a_trace(struct rd_plan *plan, struct service_args args, const char *text)
+{
+	struct trace before = trace_of(plan), after;
+
+	refuse(plan, args, -ENOSPC, text);
+	after = trace_of(plan);
+	assert_memory_equal(&before, &after, sizeof(before));
+	expect_ops(plan, (struct counts){.slots = 0});
+}
+
+TEST(services_up_to_the_limit_and_not_one_more)
+{
+	struct rd_limits limits = roomy;
+	struct rd_plan plan;
+
+	limits.max_services = 2;
+	begin(&plan, limits);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	state(&plan, SIMPLE("b", 2, 0x1));
+	apply(&plan);
+	refuse_without_a_trace(&plan, SIMPLE("c", 3, 0x1),
+			       "there are 2 Services already, see --max-services");
+	assert_null(rd_plan_find(&plan, "default", "c"));
+	/* Those that are in may change, and one that goes makes room at once. */
+	state(&plan, SIMPLE("b", 2, 0x3));
+	drop(&plan, "a");
+	state(&plan, SIMPLE("c", 3, 0x1));
+	apply(&plan);
+	expect_set(2, "b", 0x3);
+	expect_set(3, "c", 0x1);
+	rd_plan_free(&plan);
+}
+
+TEST(service_ports_up_to_the_limit_and_not_one_more)
+{
+	struct service_args two = {
+		.name = "b",
+		.n_ports = 2,
+		.ports = {{.name = "x",
+			   .n_sets = 1,
+			   .sets = {{.members = 0x3}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 2}}},
+			  {.name = "y",
+			   .n_sets = 1,
+			   .sets = {{.members = 0x3}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 3}}}},
+	};
+	struct rd_limits limits = roomy;
+	struct rd_plan plan;
+
+	limits.max_ports = 2;
+	begin(&plan, limits);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	apply(&plan);
+	refuse_without_a_trace(&plan, two, "all 2 Service ports are in use, see --max-services");
+	/* An id that is given up is free after a grace period only. */
+	drop(&plan, "a");
+	refuse(&plan, two, -ENOSPC, "all 2 Service ports are in use, see --max-services");
+	apply(&plan);
+	grace(&plan);
+	state(&plan, two);
+	apply(&plan);
+	expect_set(2, "b", 0x3);
+	expect_set(3, "b", 0x3);
+	rd_plan_free(&plan);
+}
+
+TEST(frontends_of_each_family_up_to_the_limit_and_not_one_more)
+{
+	struct service_args six = {
+		.name = "six",
+		.n_ports = 1,
+		.ports = {{.n_sets = 1,
+			   .sets = {{.v6 = true, .members = 0x3}},
+			   .n_frontends = 2,
+			   .frontends = {{.ip = 1}, {.ip = 2}}}},
+	};
+	struct service_args three = SIMPLE("b", 2, 0x3);
+	struct rd_limits limits = roomy;
+	struct rd_plan plan;
+
+	limits.max_frontends = 2;
+	begin(&plan, limits);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	state(&plan, six);
+	apply(&plan);
+	three.ports[0].n_frontends = 2;
+	three.ports[0].frontends[1].ip = 3;
+	refuse_without_a_trace(&plan, three, "all 2 addresses are in use, see --max-services");
+	three.ports[0].n_frontends = 1;
+	state(&plan, three);
+	apply(&plan);
+	/* One that is in and wants more stays as it was. */
+	three.ports[0].n_frontends = 2;
+	three.ports[0].sets[0].members = 0x7;
+	refuse_without_a_trace(&plan, three, "all 2 addresses are in use, see --max-services");
+	expect_set(2, "b", 0x3);
+	six.ports[0].n_frontends = 3;
+	six.ports[0].frontends[2].ip = 3;
+	refuse_without_a_trace(&plan, six, "all 2 addresses are in use, see --max-services");
+	rd_plan_free(&plan);
+}
+
+TEST(slots_of_each_family_up_to_the_limit_and_not_one_more)
+{
+	struct rd_limits limits = roomy;
+	struct rd_plan plan;
+	struct service_args six = SIMPLE("six", 1, 0xff);
+
+	limits.max_slots = 8;
+	begin(&plan, limits);
+	six.ports[0].sets[0].v6 = true;
+	state(&plan, SIMPLE("a", 1, 0x0f));
+	state(&plan, six);
+	apply(&plan);
+	refuse_without_a_trace(&plan, SIMPLE("b", 2, 0x1f),
+			       "no room for 5 endpoints among 8 slots, see --max-backends");
+	state(&plan, SIMPLE("b", 2, 0x0f));
+	apply(&plan);
+	/* A change needs room beside what it replaces. */
+	refuse_without_a_trace(&plan, SIMPLE("b", 2, 0x01),
+			       "no room for 1 endpoints among 8 slots, see --max-backends");
+	expect_set(2, "b", 0x0f);
+	/* What goes is free after a grace period only. */
+	drop(&plan, "a");
+	refuse(&plan, SIMPLE("b", 2, 0x01), -ENOSPC,
+	       "no room for 1 endpoints among 8 slots, see --max-backends");
+	apply(&plan);
+	grace(&plan);
+	state(&plan, SIMPLE("b", 2, 0x01));
+	apply(&plan);
+	expect_set(2, "b", 0x01);
+	rd_plan_free(&plan);
+}
+
+TEST(a_service_with_one_set_too_many_is_refused_whole)
+{
+	struct service_args args = {
+		.name = "web",
+		.n_ports = 2,
+		.ports = {{.name = "a",
+			   .n_sets = 2,
+			   .sets = {{.members = 0x7}, {.v6 = true, .members = 0x7}},
+			   .n_frontends = 2,
+			   .frontends = {{.ip = 1}, {.ip = 1, .set = 1}}},
+			  {.name = "b",
+			   .n_sets = 1,
+			   .sets = {{.members = 0x1ff}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 2}}}},
+	};
+	struct rd_limits limits = roomy;
+	struct rd_plan plan;
+
+	limits.max_slots = 8;
+	begin(&plan, limits);
+	refuse_without_a_trace(&plan, args,
+			       "no room for 9 endpoints among 8 slots, see --max-backends");
+	assert_null(rd_plan_find(&plan, "default", "web"));
+	/* The same for a Service that is in, some of whose ids would stay. */
+	args.ports[1].sets[0].members = 0x1;
+	state(&plan, args);
+	apply(&plan);
+	args.ports[0].sets[0].members = 0x9;
+	args.ports[1].sets[0].members = 0x1ff;
+	refuse_without_a_trace(&plan, args,
+			       "no room for 9 endpoints among 8 slots, see --max-backends");
+	expect_set(1, "web", 0x7);
+	expect_set(2, "web", 0x1);
+	rd_plan_free(&plan);
+}
+
+TEST(a_set_that_a_word_cannot_count_is_refused)
+{
+	static struct rd_backend backends[RD_MAX_COUNT + 1];
+	struct rd_limits limits = roomy;
+	struct service_args args = SIMPLE("web", 1, 0);
+	struct wanted_room room;
+	struct rd_error error = {0};
+	struct rd_plan plan;
+
+	limits.max_slots = 1 << 18;
+	begin(&plan, limits);
+	for (size_t i = 0; i < RD_MAX_COUNT + 1; i++) {
+		backends[i].ip = (struct rd_ip){.family = RD_FAMILY_4};
+		backends[i].ip.bytes[0] = 10;
+		backends[i].ip.bytes[1] = (uint8_t)(i >> 16);
+		backends[i].ip.bytes[2] = (uint8_t)(i >> 8);
+		backends[i].ip.bytes[3] = (uint8_t)i;
+		backends[i].port = 80;
+	}
+	to_wanted(&args, &room);
+	room.sets[0][0].backends = backends;
+	room.sets[0][0].n = RD_MAX_COUNT + 1;
+	assert_int_equal(rd_plan_service(&plan, &room.wanted, &error), -ENOSPC);
+	assert_string_equal(error.text, "no room for 65536 endpoints among 262144 slots, see "
+					"--max-backends");
+	room.sets[0][0].n = RD_MAX_COUNT;
+	assert_int_equal(rd_plan_service(&plan, &room.wanted, &error), 0);
+	rd_plan_free(&plan);
+}
+
+TEST(a_full_map_is_never_overfilled_while_operations_are_performed)
+{
+	struct rd_limits limits = roomy;
+	struct rd_error error = {0};
+	struct rd_plan plan;
+	int r;
+
+	limits.max_frontends = 2;
+	begin(&plan, limits);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	state(&plan, SIMPLE("b", 2, 0x1));
+	apply(&plan);
+	/* Puts come before deletes: a's element is still there when c's is put. */
+	drop(&plan, "a");
+	r = state_service(&plan, SIMPLE("c", 3, 0x1), &error);
+	assert_true(r == 0 || r == -ENOSPC);
+	apply(&plan);
+	state(&plan, SIMPLE("c", 3, 0x1));
+	apply(&plan);
+	expect_set(3, "c", 0x1);
+	rd_plan_free(&plan);
+}
+
+/* ---- grace ---------------------------------------------------------------------------------- */
+
+TEST(retired_ranges_are_not_used_again_before_a_grace_period)
+{
+	struct rd_limits limits = roomy;
+	struct rd_error error;
+	struct rd_plan plan;
+	uint32_t retired;
+
+	limits.max_slots = 4;
+	begin(&plan, limits);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	apply(&plan);
+	retired = rd_word_first(value_of(1).word);
+	state(&plan, SIMPLE("web", 1, 0x5));
+	apply(&plan);
+	assert_int_equal(rd_plan_limbo(&plan), 3); /* two slots, one id */
+	assert_int_equal(state_service(&plan, SIMPLE("web", 1, 0x9), &error), -ENOSPC);
+	expect_set(1, "web", 0x5);
+	grace(&plan);
+	state(&plan, SIMPLE("web", 1, 0x9));
+	apply(&plan);
+	expect_set(1, "web", 0x9);
+	assert_int_equal(rd_word_first(value_of(1).word), retired);
+	rd_plan_free(&plan);
+}
+
+/* ---- adoption ------------------------------------------------------------------------------ */
+
+/* Two Services with all that a Service can have. */
+static void state_two(struct rd_plan *plan)
+{
+	static const struct service_args two[] = {
+		{.name = "a",
+		 .n_ports = 2,
+		 .ports = {{.name = "x",
+			    .n_sets = 2,
+			    .sets = {{.members = 0x7}, {.v6 = true, .members = 0x3}},
+			    .n_frontends = 3,
+			    .frontends = {{.ip = 1}, {.ip = 1, .set = 1}, {.ip = 9}}},
+			   {.name = "y", .port = 53, .udp = true, .n_sets = 1, .n_frontends = 1}}},
+		{.name = "b",
+		 .n_ports = 1,
+		 .ports = {{.n_sets = 1,
+			    .sets = {{.members = 0xf0}},
+			    .n_frontends = 1,
+			    .frontends = {{.ip = 2}}}}},
+	};
+
+	state(plan, two[0]);
+	state(plan, two[1]);
+}
+
+TEST(what_was_adopted_and_is_stated_again_gives_no_operation)
+{
+	struct rd_plan plan;
+	struct trace before, after;
+
+	begin(&plan, roomy);
+	state_two(&plan);
+	apply(&plan);
+	before = trace_of(&plan);
+	restart(&plan);
+	expect_ops(&plan, (struct counts){.slots = 0});
+	state_two(&plan);
+	expect_ops(&plan, (struct counts){.slots = 0});
+	after = trace_of(&plan);
+	assert_memory_equal(&before, &after, sizeof(before));
+	expect_set(1, "a", 0x7);
+	expect_set(9, "a", 0x7);
+	expect_set(2, "b", 0xf0);
+	rd_plan_free(&plan);
+}
+
+TEST(what_was_adopted_and_has_changed_keeps_what_has_not)
+{
+	struct rd_plan plan;
+	uint32_t id, service;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x7));
+	apply(&plan);
+	id = id_of(1, 0);
+	service = value_of(1).service;
+	restart(&plan);
+	state(&plan, SIMPLE("web", 1, 0x9));
+	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_set(1, "web", 0x9);
+	assert_int_equal(id_of(1, 0), id);
+	assert_int_equal(value_of(1).service, service);
+	rd_plan_free(&plan);
+}
+
+TEST(what_was_adopted_and_is_removed_leaves_nothing)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state_two(&plan);
+	apply(&plan);
+	restart(&plan);
+	assert_non_null(rd_plan_find(&plan, "default", "a"));
+	drop(&plan, "a");
+	drop(&plan, "b");
+	expect_ops(&plan, (struct counts){.gone = 5, .gone_names = 3});
+	grace(&plan);
+	assert_int_equal(plan.ids.used_count, 0);
+	assert_int_equal(plan.backend_ids.used_count, 0);
+	assert_int_equal(plan.ranges[RD_4].used_count, 0);
+	assert_int_equal(plan.ranges[RD_6].used_count, 0);
+	rd_plan_free(&plan);
+}
+
+TEST(an_adopted_address_stays_with_the_service_that_has_it)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("z", 1, 0x1));
+	apply(&plan);
+	restart(&plan);
+	refuse(&plan, SIMPLE("a", 1, 0x2), -EEXIST, "10.96.0.1:80 is the address of default/z");
+	state(&plan, SIMPLE("z", 1, 0x1));
+	apply(&plan);
+	expect_set(1, "z", 0x1);
+	rd_plan_free(&plan);
+}
+
+/* Put a frontend into the simulated map by hand. */
+static void plant(uint8_t ip, uint32_t first, uint32_t count, uint32_t service)
+{
+	struct rd_op_frontend op = {.key = key_of(false, ip, 80, false)};
+
+	op.value.word = rd_word(first, count, rd_fingerprint6(&op.key.key));
+	op.value.service = service;
+	sim_put(&op);
+}
+
+/* Take the operations and perform them without the checks of sim_apply. */
+static const struct rd_ops *take(struct rd_plan *plan)
+{
+	const struct rd_ops *ops = NULL;
+
+	assert_int_equal(rd_plan_take_ops(plan, &ops), 0);
+	return ops;
+}
+
+TEST(adopted_frontends_that_make_no_sense_are_deleted)
+{
+	const struct rd_ops *ops;
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	apply(&plan);
+	plant(2, 0, 2, 77);		       /* a Service that has no name */
+	plant(3, 0, 2, UINT32_MAX);	       /* nor can have one */
+	plant(4, SIM_SLOTS - 1, 2, 0);	       /* a range that ends outside the map */
+	plant(5, RD_MAX_SLOTS - 1, 1, 0);      /* or begins there */
+	plant(6, SIM_SLOTS, RD_MAX_COUNT, 77); /* both */
+	restart(&plan);
+	ops = take(&plan);
+	assert_int_equal(ops->n_gone, 5);
+	assert_int_equal(ops->n_puts, 0);
+	for (size_t i = 0; i < ops->n_gone; i++) {
+		assert_in_range(ops->gone[i].key.key.addr[3], 2, 6);
+		assert_memory_equal(&ops->gone[i].value, &sim_find(&ops->gone[i].key)->value,
+				    sizeof(ops->gone[i].value));
+	}
+	rd_plan_applied(&plan);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	ops = take(&plan);
+	assert_int_equal(ops->n_slots + ops->n_puts + ops->n_gone, 0);
+	rd_plan_free(&plan);
+}
+
+TEST(an_address_of_no_sense_can_be_taken_in_the_first_batch)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	plant(1, 0, 0, 77);
+	restart(&plan);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1});
+	expect_set(1, "web", 0x3);
+	rd_plan_free(&plan);
+}
+
+TEST(slots_that_an_orphaned_frontend_leads_to_are_not_written_before_it_is_gone)
+{
+	const struct rd_ops *ops;
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	plant(2, 0, 2, 77);
+	restart(&plan);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	/* A connect to the orphan must not reach web's endpoints. */
+	ops = take(&plan);
+	assert_int_equal(ops->n_slots, 1);
+	assert_true(ops->slots[0].first >= 2);
+	rd_plan_free(&plan);
+}
+
+TEST(a_word_with_anothers_fingerprint_is_written_anew)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	apply(&plan);
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		if (sim.frontends[i].there)
+			sim.frontends[i].value.word ^= 1ULL << 50;
+	restart(&plan);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	expect_ops(&plan, (struct counts){.puts = 1});
+	expect_set(1, "web", 0x3);
+	rd_plan_free(&plan);
+}
+
+TEST(a_name_outside_the_limits_is_not_adopted)
+{
+	struct rd_service record = {.namespace = "default", .name = "web"};
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	assert_int_equal(rd_plan_adopt_service(&plan, SIM_PORTS, &record), -ERANGE);
+	assert_int_equal(rd_plan_adopt_service(&plan, UINT32_MAX, &record), -ERANGE);
+	assert_null(rd_plan_find(&plan, "default", "web"));
+	assert_int_equal(rd_plan_adopt_service(&plan, SIM_PORTS - 1, &record), 0);
+	assert_non_null(rd_plan_find(&plan, "default", "web"));
+	rd_plan_free(&plan);
+}
+
+TEST(an_adopted_backend_id_out_of_range_does_no_harm)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x3));
+	apply(&plan);
+	sim.slots[RD_4][rd_word_first(value_of(1).word)].id = 2 * SIM_SLOTS + 64 * 64;
+	restart(&plan);
+	/* Giving it back must not write outside the allocator. */
+	drop(&plan, "web");
+	apply(&plan);
+	grace(&plan);
+	assert_int_equal(plan.backend_ids.used_count, 0);
+	rd_plan_free(&plan);
+}
+
+TEST(adopted_ranges_that_overlap_and_ids_that_repeat_do_not_spoil_the_counting)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("a", 1, 0xf));
+	state(&plan, SIMPLE("b", 2, 0xf));
+	apply(&plan);
+	/* Somebody else wrote: b leads into the middle of a. */
+	plant(2, rd_word_first(value_of(1).word) + 2, 4, value_of(2).service);
+	restart(&plan);
+	drop(&plan, "a");
+	drop(&plan, "b");
+	apply(&plan);
+	grace(&plan);
+	assert_int_equal(plan.ranges[RD_4].used_count, 0);
+	assert_int_equal(plan.backend_ids.used_count, 0);
+	rd_plan_free(&plan);
+}
+
+/* ---- out of memory --------------------------------------------------------------------------- */
+
+TEST(a_plan_that_cannot_be_made_is_enomem)
+{
+	struct rd_plan plan;
+
+	for (unsigned n = 1; alloc_fail_at(n); n++) {
+		int r = rd_plan_new(&plan, &roomy);
+
+		if (!alloc_fail_end()) {
+			assert_int_equal(r, 0);
+			assert_true(n > 10);
+			break;
+		}
+		assert_int_equal(r, -ENOMEM);
+		rd_plan_free(&plan);
+	}
+	rd_plan_free(&plan);
+	rd_plan_free(&plan);
+}
+
+/* A history that meets every kind of operation. Returns 0 or -ENOMEM. */
+static int history(struct rd_plan *plan)
+{
+	static const struct service_args first = {
+		.name = "a",
+		.n_ports = 2,
+		.ports = {{.name = "x",
+			   .n_sets = 2,
+			   .sets = {{.members = 0x7}, {.v6 = true, .members = 0x3}},
+			   .n_frontends = 3,
+			   .frontends = {{.ip = 1}, {.ip = 1, .set = 1}, {.ip = 9}}},
+			  {.name = "y", .port = 53, .udp = true, .n_sets = 1, .n_frontends = 1}},
+	};
+	static const struct service_args changed = {
+		.name = "a",
+		.n_ports = 1,
+		.ports = {{.name = "z",
+			   .n_sets = 1,
+			   .sets = {{.members = 0x6}},
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 3}}}},
+	};
+	const struct rd_ops *ops;
+	struct rd_error error;
+	int r = state_service(plan, first, &error)
+			?: state_service(plan, SIMPLE("b", 2, 0xf), &error);
+
+	r = r ?: rd_plan_take_ops(plan, &ops);
+	if (r)
+		return r;
+	rd_plan_applied(plan);
+	r = rd_plan_remove(plan, "default", "b") ?: state_service(plan, changed, &error);
+	r = r ?: state_service(plan, SIMPLE("c", 2, 0x3), &error);
+	r = r ?: rd_plan_take_ops(plan, &ops);
+	if (r)
+		return r;
+	rd_plan_applied(plan);
+	rd_plan_grace(plan);
+	return 0;
+}
+
+TEST(a_plan_that_ran_out_of_memory_can_be_thrown_away)
+{
+	struct rd_plan plan;
+
+	for (unsigned n = 1;; n++) {
+		int r;
+
+		begin(&plan, roomy);
+		alloc_fail_at(n);
+		r = history(&plan);
+		if (!alloc_fail_end()) {
+			assert_int_equal(r, 0);
+			assert_true(n > 40);
+			break;
+		}
+		assert_int_equal(r, -ENOMEM);
+		rd_plan_free(&plan);
+	}
+	rd_plan_free(&plan);
+}
+
+TEST(an_adoption_that_ran_out_of_memory_can_be_thrown_away)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state_two(&plan);
+	apply(&plan);
+	for (unsigned n = 1;; n++) {
+		int r;
+
+		rd_plan_free(&plan);
+		assert_int_equal(rd_plan_new(&plan, &roomy), 0);
+		alloc_fail_at(n);
+		r = adopt(&plan);
+		if (!alloc_fail_end()) {
+			assert_int_equal(r, 0);
+			assert_true(n > 10);
+			break;
+		}
+		assert_int_equal(r, -ENOMEM);
+	}
+	state_two(&plan);
+	expect_ops(&plan, (struct counts){.slots = 0});
+	rd_plan_free(&plan);
+}
+
+/* ---- any history ------------------------------------------------------------------------------
+ */
+
+#define SERVICES 10
+
+static uint64_t seed; /* what the history in work began with, for the message */
+static uint64_t random_state;
+
+/* xorshift64*: a number below `limit`. */
+static uint32_t below(uint32_t limit)
+{
+	random_state ^= random_state >> 12;
+	random_state ^= random_state << 25;
+	random_state ^= random_state >> 27;
+	return (uint32_t)((random_state * 2685821657736338717ULL) >> 33) % limit;
+}
+
+/* The naive model: the Services as last accepted, and who has each address. */
+struct held {
+	bool there;
+	struct rd_frontend_key key;
+	size_t service;
+	struct set_args set;
+};
+
+static struct model {
+	struct service_args services[SERVICES];
+	bool present[SERVICES];
+	struct held held[SERVICES * MOST * MOST];
+} model;
+
+static const char *const service_names[SERVICES] = {"s0", "s1", "s2", "s3", "s4",
+						    "s5", "s6", "s7", "s8", "s9"};
+
+static struct held *holder(const struct rd_frontend_key *key)
+{
+	for (size_t i = 0; i < RD_ARRAY_SIZE(model.held); i++)
+		if (model.held[i].there && !memcmp(&model.held[i].key, key, sizeof(*key)))
+			return &model.held[i];
+	return NULL;
+}
+
+static void model_remove(size_t service)
+{
+	for (size_t i = 0; i < RD_ARRAY_SIZE(model.held); i++)
+		if (model.held[i].service == service)
+			model.held[i].there = false;
+	model.present[service] = false;
+}
+
+/* Returns what rd_plan_service should: 0 or -EEXIST. */
+static int model_state(size_t service, const struct service_args *args)
+{
+	int r = 0;
+
+	model_remove(service);
+	model.present[service] = true;
+	model.services[service] = *args;
+	for (size_t p = 0; p < args->n_ports; p++) {
+		const struct port_args *port = &args->ports[p];
+
+		for (size_t f = 0; f < port->n_frontends; f++) {
+			const struct set_args *set = &port->sets[port->frontends[f].set];
+			struct rd_frontend_key key =
+				key_of(set->v6, port->frontends[f].ip, port->port, port->udp);
+			const struct held *other = holder(&key);
+			size_t i = 0;
+
+			if (other) {
+				r = other->service == service ? r : -EEXIST;
+				continue;
+			}
+			while (model.held[i].there)
+				i++;
+			model.held[i] = (struct held){
+				.there = true, .key = key, .service = service, .set = *set};
+		}
+	}
+	return r;
+}
+
+static uint32_t random_members(void)
+{
+	switch (below(4)) {
+	case 0:
+		return 0;
+	case 1:
+		return 1U << below(ENDPOINTS);
+	case 2:
+		return below(1 << 12);
+	default:
+		return below(1 << 16) << below(16);
+	}
+}
+
+static struct service_args random_service(size_t service)
+{
+	static const char *const names[] = {"", "a", "b", "c"};
+	struct service_args args = {.name = service_names[service]};
+	size_t shift = below(4);
+
+	args.n_ports = 1 + below(MOST);
+	for (size_t p = 0; p < args.n_ports; p++) {
+		struct port_args *port = &args.ports[p];
+
+		port->name = names[(p + shift) % 4];
+		port->port = (uint16_t)(80 + below(2));
+		port->udp = below(4) == 0;
+		port->n_sets = 1 + below(MOST);
+		for (size_t s = 0; s < port->n_sets; s++) {
+			port->sets[s].v6 = below(3) == 0;
+			port->sets[s].members =
+				s && below(3) == 0 ? port->sets[s - 1].members : random_members();
+		}
+		port->n_frontends = below(MOST + 1);
+		for (size_t f = 0; f < port->n_frontends; f++) {
+			port->frontends[f].set = below((uint32_t)port->n_sets);
+			port->frontends[f].ip = (uint8_t)(1 + below(24));
+		}
+	}
+	return args;
+}
+
+/* The last accepted state with one of its sets changed a little. */
+static struct service_args changed_service(size_t service)
+{
+	struct service_args args = model.services[service];
+	struct port_args *port = &args.ports[below((uint32_t)args.n_ports)];
+
+	port->sets[below((uint32_t)port->n_sets)].members ^= 1U << below(ENDPOINTS);
+	return args;
+}
+
+#define FAIL_SEED(...)                                                                             \
+	do {                                                                                       \
+		print_error(__VA_ARGS__);                                                          \
+		fail_msg(" (seed %llu)", (unsigned long long)seed);                                \
+	} while (0)
+
+static void change_something(struct rd_plan *plan, bool tight)
+{
+	size_t service = below(SERVICES);
+	struct service_args args;
+	struct rd_error error = {0};
+	struct model before = model;
+	int expected, r;
+
+	if (below(5) == 0) {
+		drop(plan, service_names[service]);
+		model_remove(service);
+		return;
+	}
+	args = model.present[service] && below(2) ? changed_service(service)
+						  : random_service(service);
+	expected = model_state(service, &args);
+	r = state_service(plan, args, &error);
+	if (r == -ENOSPC && tight) {
+		if (!*error.text)
+			FAIL_SEED("a refusal without a text");
+		model = before;
+		return;
+	}
+	if (r != expected)
+		FAIL_SEED("stating %s gives %d (%s), not %d", args.name, r, error.text, expected);
+}
+
+/* Backend ids: one for each endpoint of a Service port, in all its ranges, and
+ * no two endpoints with the same. */
+static void check_ids(void)
+{
+	static struct rd_backend6 by_id[2 * SIM_SLOTS];
+	static bool used[2 * SIM_SLOTS];
+
+	memset(used, 0, sizeof(used));
+	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
+		const struct sim_frontend *frontend = &sim.frontends[i];
+		uint32_t first = rd_word_first(frontend->value.word);
+		uint32_t count = frontend->there ? rd_word_count(frontend->value.word) : 0;
+
+		for (uint32_t s = first; s < first + count; s++) {
+			const struct rd_backend6 *slot = &sim.slots[frontend->key.family][s];
+
+			if (slot->id >= 2 * sim.limits.max_slots)
+				FAIL_SEED("backend id %u is out of range", slot->id);
+			if (used[slot->id] && memcmp(&by_id[slot->id], slot, sizeof(*slot)))
+				FAIL_SEED("backend id %u stands for two endpoints", slot->id);
+			used[slot->id] = true;
+			by_id[slot->id] = *slot;
+		}
+	}
+}
+
+static void check_maps(void)
+{
+	size_t held = 0;
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(model.held); i++) {
+		const struct held *h = &model.held[i];
+		struct sim_frontend *frontend;
+		const char *why;
+
+		if (!h->there)
+			continue;
+		held++;
+		frontend = sim_find(&h->key);
+		why = frontend
+			      ? wrong(&h->key, &frontend->value, &h->set, service_names[h->service])
+			      : "it is not there";
+		if (why)
+			FAIL_SEED("a frontend of %s: %s", service_names[h->service], why);
+	}
+	if (sim_count(RD_4) + sim_count(RD_6) != held)
+		FAIL_SEED("there are frontends that nobody wants");
+	for (size_t id = 0; id < SIM_PORTS; id++)
+		for (size_t s = 0; sim.has_name[id] && s < SERVICES; s++)
+			if (!strcmp(sim.names[id].name, service_names[s]) && !model.present[s])
+				FAIL_SEED("the name of %s is left over", service_names[s]);
+	check_ids();
+}
+
+/* A new agent, which states everything again: nothing is written that a
+ * program sees. */
+static void restart_and_state_all(struct rd_plan *plan, bool tight)
+{
+	struct model before = model, after;
+	bool gained = false;
+	struct counts counts;
+
+	restart(plan);
+	for (size_t s = 0; s < SERVICES; s++) {
+		struct rd_error error = {0};
+		struct service_args args = model.services[s];
+		struct model kept = model;
+		int expected, r;
+
+		if (!model.present[s])
+			continue;
+		expected = model_state(s, &args);
+		r = state_service(plan, args, &error);
+		if (r == -ENOSPC && tight)
+			model = kept;
+		else if (r != expected)
+			FAIL_SEED("restating %s gives %d (%s)", args.name, r, error.text);
+	}
+	/* A Service may have gained an address that another had given up. */
+	after = model;
+	model = before;
+	for (size_t i = 0; i < RD_ARRAY_SIZE(after.held); i++) {
+		const struct held *was = holder(&after.held[i].key);
+
+		gained |= after.held[i].there && (!was || was->service != after.held[i].service);
+	}
+	model = after;
+	counts = apply(plan);
+	if (!gained && counts.puts + counts.gone + counts.names + counts.gone_names)
+		FAIL_SEED("a restart writes %zu words, deletes %zu", counts.puts, counts.gone);
+}
+
+static void random_history(struct rd_limits limits, bool tight, int steps)
+{
+	struct rd_plan plan;
+
+	random_state = seed * 0x9e3779b97f4a7c15ULL + 1;
+	memset(&model, 0, sizeof(model));
+	begin(&plan, limits);
+	for (int step = 0; step < steps; step++) {
+		for (uint32_t n = below(4); n; n--)
+			change_something(&plan, tight);
+		apply(&plan);
+		check_maps();
+		/* Without room to spare a grace period comes at the latest then. */
+		if (below(4) == 0 || (!tight && rd_plan_limbo(&plan) > 600))
+			grace(&plan);
+		if (below(20) == 0) {
+			restart_and_state_all(&plan, tight);
+			check_maps();
+		}
+	}
+	for (size_t s = 0; s < SERVICES; s++) {
+		drop(&plan, service_names[s]);
+		model_remove(s);
+	}
+	apply(&plan);
+	check_maps();
+	grace(&plan);
+	if (plan.ids.used_count || plan.backend_ids.used_count || plan.ranges[RD_4].used_count ||
+	    plan.ranges[RD_6].used_count)
+		FAIL_SEED("something is left taken when all is gone");
+	rd_plan_free(&plan);
+}
+
+TEST(any_history_leads_to_what_was_wanted_without_tearing)
+{
+	for (seed = 1; seed <= 1000; seed++)
+		random_history(roomy, false, 60);
+}
+
+TEST(any_history_in_narrow_maps_leads_to_what_was_accepted_without_tearing)
+{
+	/* Frontends with room for the puts that come before the deletes. */
+	static const struct rd_limits narrow = {
+		.max_services = 7, .max_ports = 14, .max_frontends = 64, .max_slots = 60};
+
+	for (seed = 1; seed <= 1000; seed++)
+		random_history(narrow, true, 60);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_service_becomes_slots_a_name_and_a_frontend),
+		cmocka_unit_test(a_names_record_says_what_the_service_is),
+		cmocka_unit_test(a_service_without_endpoints_has_a_word_that_counts_none),
+		cmocka_unit_test(stating_the_same_again_gives_no_operation),
+		cmocka_unit_test(frontends_of_one_set_share_its_range_and_equal_sets_do_too),
+		cmocka_unit_test(an_unchanged_set_keeps_its_range_while_another_changes),
+		cmocka_unit_test(a_changed_endpoint_keeps_the_ids_of_the_others),
+		cmocka_unit_test(the_same_endpoint_of_two_services_has_two_ids),
+		cmocka_unit_test(a_removed_service_leaves_nothing),
+		cmocka_unit_test(a_service_that_comes_and_goes_in_one_batch_leaves_nothing),
+		cmocka_unit_test(a_port_taken_out_of_a_service_goes_alone),
+		cmocka_unit_test(a_new_address_of_a_service_replaces_the_old),
+		cmocka_unit_test(an_address_that_another_service_has_is_left_out),
+		cmocka_unit_test(an_error_names_the_first_of_several_addresses_of_others),
+		cmocka_unit_test(an_address_given_up_in_a_batch_can_be_taken_in_the_same),
+		cmocka_unit_test(two_services_can_exchange_their_addresses_in_one_batch),
+		cmocka_unit_test(deleted_and_recreated_in_one_batch_is_one_put_and_no_delete),
+		cmocka_unit_test(the_same_address_twice_in_a_service_is_one_frontend),
+		cmocka_unit_test(services_are_iterated_in_order_of_their_names),
+		cmocka_unit_test(services_up_to_the_limit_and_not_one_more),
+		cmocka_unit_test(service_ports_up_to_the_limit_and_not_one_more),
+		cmocka_unit_test(frontends_of_each_family_up_to_the_limit_and_not_one_more),
+		cmocka_unit_test(slots_of_each_family_up_to_the_limit_and_not_one_more),
+		cmocka_unit_test(a_service_with_one_set_too_many_is_refused_whole),
+		cmocka_unit_test(a_set_that_a_word_cannot_count_is_refused),
+		cmocka_unit_test(a_full_map_is_never_overfilled_while_operations_are_performed),
+		cmocka_unit_test(retired_ranges_are_not_used_again_before_a_grace_period),
+		cmocka_unit_test(what_was_adopted_and_is_stated_again_gives_no_operation),
+		cmocka_unit_test(what_was_adopted_and_has_changed_keeps_what_has_not),
+		cmocka_unit_test(what_was_adopted_and_is_removed_leaves_nothing),
+		cmocka_unit_test(an_adopted_address_stays_with_the_service_that_has_it),
+		cmocka_unit_test(adopted_frontends_that_make_no_sense_are_deleted),
+		cmocka_unit_test(an_address_of_no_sense_can_be_taken_in_the_first_batch),
+		cmocka_unit_test(
+			slots_that_an_orphaned_frontend_leads_to_are_not_written_before_it_is_gone),
+		cmocka_unit_test(a_word_with_anothers_fingerprint_is_written_anew),
+		cmocka_unit_test(a_name_outside_the_limits_is_not_adopted),
+		cmocka_unit_test(an_adopted_backend_id_out_of_range_does_no_harm),
+		cmocka_unit_test(
+			adopted_ranges_that_overlap_and_ids_that_repeat_do_not_spoil_the_counting),
+		cmocka_unit_test(a_plan_that_cannot_be_made_is_enomem),
+		cmocka_unit_test(a_plan_that_ran_out_of_memory_can_be_thrown_away),
+		cmocka_unit_test(an_adoption_that_ran_out_of_memory_can_be_thrown_away),
+		cmocka_unit_test(any_history_leads_to_what_was_wanted_without_tearing),
+		cmocka_unit_test(
+			any_history_in_narrow_maps_leads_to_what_was_accepted_without_tearing),
+	};
+
+	return cmocka_run_group_tests_name("plan", tests, NULL, NULL);
+}
