@@ -35,8 +35,8 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
-CORE := alloc clusterip ip model plan resolve util
-EDGE := agent datapath decode log maps options source_dir system table yaml \
+CORE := alloc clusterip ip model nodeport plan resolve util
+EDGE := agent datapath decode log maps nodeaddr options source_dir system table yaml \
 	cmd_check cmd_cleanup cmd_run cmd_show cmd_version
 objects = $(patsubst %,$(B)/user/%.o,$(1))
 
@@ -55,6 +55,8 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo 'make unit-test  the tests that need no root'
 	@echo 'make asan       build/asan/redial'
+	@echo 'make fuzz     FUZZ_SECONDS=60'
+	@echo 'make bench-datapath  what each hook costs (root)'
 	@echo 'make install    DESTDIR= PREFIX='
 	@echo 'make fmt clean check-clean'
 
@@ -98,6 +100,31 @@ $(B)/tests/datapath/%: tests/datapath/test_%.c $(B)/tests/datapath/sandbox.o $(c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
 		-o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
+
+$(B)/tests/bench/datapath: tests/bench/bench_datapath.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
+	$(call say,BENCH,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
+		-o $@ $(filter %.c %.o,$^) -lcmocka $(LIBS)
+
+FUZZ_SECONDS ?= 60
+FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
+
+build/fuzz/manifest: tests/fuzz/fuzz_manifest.c $(patsubst %,user/%.c,$(CORE) decode yaml)
+	$(call say,FUZZ,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu11 $(WARNINGS) $(FUZZ_FLAGS) -o $@ $^ $(LIBS)
+
+.PHONY: fuzz
+fuzz: build/fuzz/manifest
+	$(Q)mkdir -p build/fuzz/corpus
+	$(Q)cp -n tests/data/kube-api/*.json tests/fuzz/seeds/* build/fuzz/corpus/
+	$(Q)$< -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1 \
+		-artifact_prefix=build/fuzz/ build/fuzz/corpus
+
+.PHONY: bench-datapath
+bench-datapath: $(B)/tests/bench/datapath
+	$(Q)$<
 
 deps:
 	$(Q)scripts/deps

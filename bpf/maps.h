@@ -20,6 +20,21 @@ const volatile __u32 rd_socket_mask = 0;
  * reads EPERM instead of ECONNREFUSED. */
 const volatile _Bool rd_has_set_retval = 0;
 
+/* Whether the kernel has bpf_rdonly_cast (6.2). */
+const volatile _Bool rd_has_rdonly_cast = 0;
+
+/* The cookie of the node's own network namespace. */
+const volatile __u64 rd_host_netns = 0;
+
+/* Who is left alone, a few of each: the ids and levels of cgroups, for all that
+ * is below them, and the cookies of network namespaces. */
+#define RD_EXCLUDED 8
+const volatile __u32 rd_excluded_cgroups = 0;
+const volatile __u64 rd_excluded_cgroup[RD_EXCLUDED] = {};
+const volatile __s32 rd_excluded_level[RD_EXCLUDED] = {};
+const volatile __u32 rd_excluded_netnss = 0;
+const volatile __u64 rd_excluded_netns[RD_EXCLUDED] = {};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1);
@@ -64,6 +79,36 @@ struct {
 	__type(key, int);
 	__type(value, struct rd_socket);
 } rd_spill SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct rd_filter);
+} rd_filter SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1);
+	__type(key, struct rd_nodeaddr);
+	__type(value, __u32);
+} rd_nodeaddrs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1);
+	__type(key, struct rd_client);
+	__type(value, struct rd_pinned);
+} rd_affinity SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct rd_flows);
+} rd_udp_flows SEC(".maps");
 
 /* For people and for the agent; no program reads these two. */
 struct {

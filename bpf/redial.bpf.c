@@ -8,6 +8,8 @@
 #include <bpf/bpf_helpers.h>
 
 #include "address.h"
+#include "backend.h"
+#include "flow.h"
 #include "maps.h"
 #include "service.h"
 #include "socket.h"
@@ -35,17 +37,18 @@ static __always_inline int rd_refuse(void)
  */
 static __always_inline int rd_redial(struct bpf_sock_addr *ctx, enum rd_form form)
 {
+	const struct rd_filter *filter = rd_filter_get();
 	struct rd_peer dialled = rd_peer_load(ctx, form);
 	struct rd_choice choice;
-	__u64 word;
+	struct rd_found found;
 
-	if (!rd_frontend_find(&dialled, ctx->protocol, form, &word)) {
+	if (!filter || !rd_service_find(ctx, filter, &dialled, form, &found)) {
 		rd_socket_forget(ctx);
 		return RD_PROCEED;
 	}
-	if (!rd_word_count(word))
+	if (!rd_word_count(found.word))
 		return rd_refuse();
-	if (!rd_backend_choose(word, form, &choice)) {
+	if (!rd_backend_choose(ctx, &found, form, &choice)) {
 		rd_socket_forget(ctx);
 		return RD_PROCEED;
 	}
@@ -55,20 +58,96 @@ static __always_inline int rd_redial(struct bpf_sock_addr *ctx, enum rd_form for
 }
 
 /*
- * The body of both getpeername hooks: the peer of a redialled socket is the
- * Service it dialled, for as long as it is connected to that backend.
+ * The body of both sendmsg hooks, which run for a datagram with an address: as
+ * redial, but the socket keeps the backend it was given for a Service for as
+ * long as that is one.
  */
-static __always_inline int rd_show_dialled(struct bpf_sock_addr *ctx, enum rd_form form)
+static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 {
-	const struct rd_socket *record = rd_socket_find(ctx);
+	const struct rd_filter *filter = rd_filter_get();
+	struct rd_peer dialled = rd_peer_load(ctx, form);
+	struct rd_flows *flows = rd_flows_get(ctx, 0);
+	struct rd_flow *flow = flows ? rd_flow_to(flows, &dialled, form) : NULL;
+	struct rd_choice choice = {};
+	struct rd_found found;
+	__u64 epoch;
+
+	if (!filter)
+		return RD_PROCEED;
+	/* Read before the look-up, so that a change during it is noticed later. */
+	epoch = *(const volatile __u64 *)&filter->epoch;
+	if (flow) {
+		rd_addr_load(choice.peer.addr, flow->backend_addr, form);
+		choice.peer.port = flow->backend_port;
+		if (flow->epoch == epoch) {
+			rd_peer_store(ctx, form, &choice.peer);
+			return RD_PROCEED;
+		}
+	}
+	if (!rd_service_find(ctx, filter, &dialled, form, &found)) {
+		if (flows)
+			rd_flow_forget(flows, &dialled, form);
+		return RD_PROCEED;
+	}
+	if (!rd_word_count(found.word))
+		return rd_refuse();
+	if (flow) {
+		struct rd_peer former = choice.peer;
+
+		if (!rd_backend_find(found.word, &former, form, &choice) &&
+		    !rd_backend_choose(ctx, &found, form, &choice))
+			return RD_PROCEED;
+		rd_flow_set_backend(flow, &choice.peer, form, epoch);
+	} else {
+		if (!rd_backend_choose(ctx, &found, form, &choice))
+			return RD_PROCEED;
+		flows = flows ?: rd_flows_get(ctx, BPF_SK_STORAGE_GET_F_CREATE);
+		/* Without memory the datagram goes its way, and an answer would come
+		 * from the backend's own address. */
+		if (flows)
+			rd_flow_add(flows, &dialled, &choice.peer, form, epoch);
+	}
+	rd_peer_store(ctx, form, &choice.peer);
+	return RD_PROCEED;
+}
+
+/* If `from` is the backend of what this socket is connected to, or of a flow,
+ * put the Service in its place. */
+static __always_inline void rd_show_service(struct bpf_sock_addr *ctx, enum rd_form form,
+					    const struct rd_socket *record,
+					    const struct rd_flows *flows)
+{
 	struct rd_peer peer = rd_peer_load(ctx, form);
 
-	if (!record || record->family != rd_family(form) || record->backend_port != peer.port ||
-	    !rd_addr_equal(record->backend_addr, peer.addr, form))
-		return RD_PROCEED;
-	rd_addr_load(peer.addr, record->dialled_addr, form);
-	peer.port = record->dialled_port;
-	rd_peer_store(ctx, form, &peer);
+	if (record && record->family == rd_family(form) && record->backend_port == peer.port &&
+	    rd_addr_equal(record->backend_addr, peer.addr, form)) {
+		rd_addr_load(peer.addr, record->dialled_addr, form);
+		peer.port = record->dialled_port;
+		rd_peer_store(ctx, form, &peer);
+	} else if (flows) {
+		const struct rd_flow *flow = rd_flow_from((struct rd_flows *)flows, &peer, form);
+
+		if (!flow)
+			return;
+		rd_addr_load(peer.addr, flow->dialled_addr, form);
+		peer.port = flow->dialled_port;
+		rd_peer_store(ctx, form, &peer);
+	}
+}
+
+/* The body of both getpeername hooks: the peer of a redialled socket is the
+ * Service it dialled, for as long as it is connected to that backend. */
+static __always_inline int rd_getpeername(struct bpf_sock_addr *ctx, enum rd_form form)
+{
+	rd_show_service(ctx, form, rd_socket_find(ctx), NULL);
+	return RD_PROCEED;
+}
+
+/* The body of both recvmsg hooks: a datagram from a backend comes from the
+ * Service that this socket sent to, or is connected to. */
+static __always_inline int rd_receive(struct bpf_sock_addr *ctx, enum rd_form form)
+{
+	rd_show_service(ctx, form, rd_socket_find(ctx), rd_flows_get(ctx, 0));
 	return RD_PROCEED;
 }
 
@@ -84,17 +163,42 @@ int rd_connect6(struct bpf_sock_addr *ctx)
 	return rd_is_mapped(ctx) ? rd_redial(ctx, RD_FORM_MAPPED) : rd_redial(ctx, RD_FORM_IP6);
 }
 
+/* A mapped destination of an AF_INET6 socket comes here, not to sendmsg6. */
+SEC("cgroup/sendmsg4")
+int rd_sendmsg4(struct bpf_sock_addr *ctx)
+{
+	return rd_send(ctx, RD_FORM_IP4);
+}
+
+SEC("cgroup/sendmsg6")
+int rd_sendmsg6(struct bpf_sock_addr *ctx)
+{
+	return rd_send(ctx, RD_FORM_IP6);
+}
+
+SEC("cgroup/recvmsg4")
+int rd_recvmsg4(struct bpf_sock_addr *ctx)
+{
+	return rd_receive(ctx, RD_FORM_IP4);
+}
+
+SEC("cgroup/recvmsg6")
+int rd_recvmsg6(struct bpf_sock_addr *ctx)
+{
+	return rd_is_mapped(ctx) ? rd_receive(ctx, RD_FORM_MAPPED) : rd_receive(ctx, RD_FORM_IP6);
+}
+
 SEC("cgroup/getpeername4")
 int rd_getpeername4(struct bpf_sock_addr *ctx)
 {
-	return rd_show_dialled(ctx, RD_FORM_IP4);
+	return rd_getpeername(ctx, RD_FORM_IP4);
 }
 
 SEC("cgroup/getpeername6")
 int rd_getpeername6(struct bpf_sock_addr *ctx)
 {
-	return rd_is_mapped(ctx) ? rd_show_dialled(ctx, RD_FORM_MAPPED)
-				 : rd_show_dialled(ctx, RD_FORM_IP6);
+	return rd_is_mapped(ctx) ? rd_getpeername(ctx, RD_FORM_MAPPED)
+				 : rd_getpeername(ctx, RD_FORM_IP6);
 }
 
 SEC("cgroup/sock_release")

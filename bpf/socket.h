@@ -14,8 +14,9 @@
 #define REDIAL_SOCKET_H
 
 #include "address.h"
+#include "backend.h"
+#include "kernel.h"
 #include "maps.h"
-#include "service.h"
 
 static __always_inline struct rd_socket *rd_socket_slot(__u64 cookie)
 {
@@ -80,10 +81,15 @@ static __always_inline void rd_socket_release(__u64 cookie)
 	*(volatile __u64 *)&record->cookie = 0;
 }
 
-/* The socket is about to be connected to something that is no Service. */
+/* The socket is about to be connected to something that is no Service. Most
+ * sockets have never been given a cookie, and so no record. */
 static __always_inline void rd_socket_forget(struct bpf_sock_addr *ctx)
 {
-	rd_socket_release(bpf_get_socket_cookie(ctx));
+	__u64 cookie = rd_cookie_peek(ctx);
+
+	if (!cookie)
+		return;
+	rd_socket_release(cookie);
 	if (ctx->sk)
 		bpf_sk_storage_delete(&rd_spill, ctx->sk);
 }

@@ -11,6 +11,7 @@ demo-pod.py requests URL FILE       one request after another until FILE exists;
 import http.server
 import json
 import os
+import signal
 import socket
 import socketserver
 import sys
@@ -68,6 +69,7 @@ def requests(url, stop):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end on Ctrl-C without a word
     {"backend": backend, "database": database, "peer": peer, "requests": requests}[sys.argv[1]](
         *sys.argv[2:]
     )

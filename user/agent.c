@@ -11,6 +11,8 @@
 #include "clusterip.h"
 #include "datapath.h"
 #include "log.h"
+#include "nodeaddr.h"
+#include "nodeport.h"
 #include "plan.h"
 #include "resolve.h"
 #include "source_dir.h"
@@ -54,6 +56,11 @@ struct agent {
 	struct event *signals[3];
 	struct rd_store store;
 	struct rd_source_dir *source;
+	struct rd_nodeaddrs *nodeaddrs;
+	struct rd_nodeport_rule nodeport_rule;
+	struct rd_ip *addresses; /* this node's */
+	size_t n_addresses;
+	bool addresses_changed;
 	struct rd_datapath *datapath;
 	struct rd_plan plan;
 	bool planned; /* the plan knows what is in the maps */
@@ -354,10 +361,25 @@ static int plan_wanted(struct agent *agent, const struct rd_wanted *wanted, stru
 	return r;
 }
 
+static struct rd_locale locale_of(const struct agent *agent)
+{
+	const struct rd_object *node =
+		rd_store_find(&agent->store, RD_NODE, "", agent->config->node_name);
+
+	return (struct rd_locale){
+		.node = agent->config->node_name,
+		.zone = (node ? node->node.zone : NULL) ?: "",
+		.addresses = agent->addresses,
+		.n_addresses = agent->n_addresses,
+		.nodeports = &agent->nodeport_rule,
+	};
+}
+
 static int plan_service(struct agent *agent, const struct rd_object *service)
 {
 	struct waiting *waiting = find_waiting(agent, service->namespace, service->name);
 	struct rd_error reason = {0};
+	struct rd_locale locale = locale_of(agent);
 	struct rd_wanted wanted;
 	int r;
 
@@ -365,7 +387,7 @@ static int plan_service(struct agent *agent, const struct rd_object *service)
 		rd_error_set(&reason, -ENOSPC, "no address is left in --service-cidr");
 		return wait_for_room(agent, service, &reason, true);
 	}
-	r = rd_resolve(&agent->store, service, &wanted);
+	r = rd_resolve(&agent->store, &locale, service, &wanted);
 	if (r)
 		return r;
 	r = plan_wanted(agent, &wanted, &reason);
@@ -395,6 +417,52 @@ static int compare_turns(const void *a, const void *b, void *context)
 	if (x->created != y->created)
 		return x->created < y->created ? -1 : 1;
 	return rd_name_compare(x->namespace, x->name, y->namespace, y->name);
+}
+
+/* The addresses of rd_nodeaddrs: this node's that the flag allows, and other
+ * nodes' (C6, C7, C12). */
+static int plan_nodes(struct agent *agent)
+{
+	const struct rd_object *self =
+		rd_store_find(&agent->store, RD_NODE, "", agent->config->node_name);
+	struct rd_object *node = NULL;
+	int r = 0;
+
+	rd_plan_begin_nodes(&agent->plan);
+	for (size_t i = 0; !r && i < agent->n_addresses; i++) {
+		const struct rd_ip *ip = &agent->addresses[i];
+
+		if (rd_nodeport_allows(&agent->nodeport_rule, ip, self ? &self->node : NULL))
+			r = rd_plan_node(&agent->plan, ip,
+					 rd_ip_is_loopback(ip) ? RD_NODE_LOOPBACK : RD_NODE_THIS);
+	}
+	while (!r && (node = rd_store_next(&agent->store, RD_NODE, NULL, node)))
+		for (size_t i = 0; !r && node != self && i < node->node.n_addresses; i++)
+			if (rd_nodeport_allows(&agent->nodeport_rule, &node->node.addresses[i],
+					       &node->node))
+				r = rd_plan_node(&agent->plan, &node->node.addresses[i],
+						 RD_NODE_OTHER);
+	return r;
+}
+
+/* Read this node's addresses anew, if one has changed. */
+static int refresh_addresses(struct agent *agent)
+{
+	struct rd_ip *addresses;
+	size_t n;
+	int r;
+
+	if (!agent->addresses_changed)
+		return 0;
+	r = rd_nodeaddrs_list(&addresses, &n);
+	if (r)
+		return r;
+	free(agent->addresses);
+	agent->addresses = addresses;
+	agent->n_addresses = n;
+	agent->addresses_changed = false;
+	agent->store.nodes_changed = true;
+	return 0;
 }
 
 static int plan_in_turn(struct agent *agent, struct rd_object **services, size_t n)
@@ -531,6 +599,7 @@ static int adopt(struct agent *agent)
 	agent->planned = true;
 	agent->swept = false;
 	agent->store.all_dirty = true;
+	agent->store.nodes_changed = true;
 	return 0;
 }
 
@@ -539,8 +608,16 @@ static int reconcile_once(struct agent *agent)
 	struct rd_name_set names = {0};
 	int r = agent->planned ? 0 : adopt(agent);
 
+	r = r ?: refresh_addresses(agent);
 	if (r)
 		return r;
+	if (agent->store.nodes_changed) {
+		r = plan_nodes(agent);
+		if (r)
+			return r;
+		agent->store.nodes_changed = false;
+		agent->store.all_dirty = true;
+	}
 	if (agent->store.all_dirty || !agent->swept)
 		r = add_all_names(agent, &names);
 	while (!r && !RB_EMPTY(&agent->store.dirty)) {
@@ -606,6 +683,14 @@ static void on_changed(void *context)
 	event_add(agent->reconcile_due, &delay);
 }
 
+static void on_address_changed(void *context)
+{
+	struct agent *agent = context;
+
+	agent->addresses_changed = true;
+	on_changed(agent);
+}
+
 static void on_due(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
@@ -665,14 +750,25 @@ static int start(struct agent *agent, struct rd_error *error)
 		.max_services = config->max_services,
 		.max_backends = config->max_backends,
 		.socket_slots = SOCKET_SLOTS,
+		.exclude_cgroups = config->exclude_cgroups,
+		.exclude_netns = config->exclude_netns,
 	};
 	int r;
 
 	agent->base = event_base_new();
 	if (!agent->base || prepare_events(agent))
 		return rd_error_set(error, -ENOMEM, "out of memory");
-	r = rd_source_dir_new(config->manifests, &agent->store, agent->base, on_changed, agent,
-			      &agent->source, error);
+	r = rd_nodeport_parse(config->nodeport_addresses, &agent->nodeport_rule);
+	if (r)
+		return rd_error_set(error, r,
+				    "--nodeport-addresses takes networks, or primary, localhost or "
+				    "all, not %s",
+				    config->nodeport_addresses);
+	agent->addresses_changed = true;
+	r = rd_nodeaddrs_new(agent->base, on_address_changed, agent, &agent->nodeaddrs, error);
+	r = r
+		    ?: rd_source_dir_new(config->manifests, &agent->store, agent->base, on_changed,
+					 agent, &agent->source, error);
 	r = r ?: rd_datapath_open(&datapath, &agent->datapath, error);
 	if (r)
 		return r;
@@ -700,6 +796,8 @@ static void finish(struct agent *agent)
 	/* Before the source: objects point at its file names. */
 	rd_store_free(&agent->store);
 	rd_source_dir_free(agent->source);
+	rd_nodeaddrs_free(agent->nodeaddrs);
+	free(agent->addresses);
 	rd_plan_free(&agent->plan);
 	rd_datapath_close(agent->datapath);
 	for (size_t i = 0; i < RD_ARRAY_SIZE(agent->signals); i++)

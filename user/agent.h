@@ -16,7 +16,11 @@ struct rd_agent_config {
 	const char *manifests; /* directory */
 	const char *bpffs;
 	const char *cgroup;
+	const char *node_name;
 	struct rd_cidr service_cidr;
+	const char *nodeport_addresses;	    /* see --nodeport-addresses */
+	const char *const *exclude_cgroups; /* NULL-terminated, or NULL */
+	const char *const *exclude_netns;
 	uint32_t max_services;
 	uint32_t max_backends;
 	bool detach_on_exit;

@@ -105,6 +105,42 @@ static uint32_t count_endpoints(const struct rd_planned_port *port)
 	return most[RD_4] + most[RD_6];
 }
 
+/* The affinity's seconds, and every address the port answers at:
+ * "10.96.0.1:80,*:30080". */
+static void add_frontends(const struct rd_planned *service, const struct rd_planned_port *port,
+			  struct rd_table *table)
+{
+	const struct rd_planned_frontend *frontend;
+	char text[1024] = "";
+	uint32_t affinity = 0;
+	size_t used = 0;
+
+	LIST_FOREACH(frontend, &service->frontends, of_service)
+	{
+		const struct rd_frontend_key *key = &frontend->key;
+		struct rd_ip ip = rd_ip_from_bytes(key->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6,
+						   key->key.addr);
+		char one[RD_IP_PORT_TEXT];
+
+		if (frontend->wanted.service != port->id)
+			continue;
+		affinity = frontend->wanted.affinity_seconds;
+		if (key->key.scope == RD_SCOPE_NODE_PORT)
+			snprintf(one, sizeof(one), "%s:%u", key->family == RD_4 ? "*" : "[*]",
+				 key->key.port);
+		else
+			rd_ip_port_format(&ip, key->key.port, one);
+		if (used + strlen(one) + 5 >= sizeof(text)) {
+			used += (size_t)snprintf(text + used, sizeof(text) - used, ",...");
+			break;
+		}
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used ? "," : "",
+					 one);
+	}
+	rd_table_add(table, "%u", affinity);
+	rd_table_add(table, "%s", text);
+}
+
 int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
 {
 	static const struct rd_column columns[] = {
@@ -115,6 +151,8 @@ int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
 		{.key = "port", .number = true},
 		{.key = "protocol"},
 		{.key = "endpoints", .number = true},
+		{.key = "affinity_seconds", .wide = true, .number = true},
+		{.key = "frontends", .wide = true},
 		{.key = "port_name", .wide = true},
 		{.key = "id", .wide = true, .number = true},
 	};
@@ -138,6 +176,7 @@ int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
 			rd_table_add(&table, "%u", port->record.port);
 			rd_table_add(&table, "%s", protocol_name(port->record.protocol));
 			rd_table_add(&table, "%u", count_endpoints(port));
+			add_frontends(service, port, &table);
 			rd_table_add(&table, "%s", port->record.port_name);
 			rd_table_add(&table, "%u", port->id);
 		}
@@ -216,6 +255,18 @@ int rd_cmd_backends(const struct rd_settings *settings, struct rd_error *error)
 
 /* ---- sockets ------------------------------------------------------------------------ */
 
+/* The Service at this address, also if it is a node's and the port a NodePort. */
+static const struct rd_planned *owner_of(const struct view *view, struct rd_frontend_key key)
+{
+	const struct rd_planned *owner = rd_plan_owner(&view->plan, &key);
+
+	if (owner)
+		return owner;
+	memset(key.key.addr, 0, sizeof(key.key.addr));
+	key.key.scope = RD_SCOPE_NODE_PORT;
+	return rd_plan_owner(&view->plan, &key);
+}
+
 /* The Service that a socket dialled: whose id the record has, if that is still
  * who has the address. Otherwise it was deleted, and NULL. */
 static const struct rd_planned *dialled_service(const struct view *view,
@@ -228,7 +279,7 @@ static const struct rd_planned *dialled_service(const struct view *view,
 	const struct rd_planned *owner;
 
 	memcpy(key.key.addr, socket->dialled_addr, key.family == RD_6 ? 16 : 4);
-	owner = rd_plan_owner(&view->plan, &key);
+	owner = owner_of(view, key);
 	return owner && rd_plan_port(&view->plan, socket->service) &&
 			       view->plan.by_id[socket->service] == owner
 		       ? owner
@@ -361,6 +412,8 @@ static void add_maps(const struct view *view, struct rd_table *table)
 			if (backends[f].map == (enum rd_map)i)
 				add_fill(table, name, view->plan.ranges[f].used_count, entries[i]);
 		}
+		if (i == RD_MAP_NODEADDRS)
+			add_fill(table, name, view->plan.n_nodes, entries[i]);
 		if (i == RD_MAP_SERVICES)
 			add_fill(table, name, view->plan.ids.used_count, entries[i]);
 		if (i == RD_MAP_SOCKETS)

@@ -2,6 +2,7 @@
 #include "datapath.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,12 @@
 
 #include "redial.skel.h"
 #include "system.h"
+
+/* Of all nodes together; not preallocated. */
+#define NODE_ADDRESSES 65536U
+/* Pairs of a client and a Service port with session affinity; when there are
+ * more, the one longest not used makes way. */
+#define AFFINITY_ENTRIES 16384U
 
 struct rd_datapath {
 	struct rd_datapath_config config;
@@ -39,7 +46,11 @@ static const struct hook {
 	HOOK(sock_release, BPF_CGROUP_INET_SOCK_RELEASE),
 	HOOK(getpeername4, BPF_CGROUP_INET4_GETPEERNAME),
 	HOOK(getpeername6, BPF_CGROUP_INET6_GETPEERNAME),
+	HOOK(recvmsg4, BPF_CGROUP_UDP4_RECVMSG),
+	HOOK(recvmsg6, BPF_CGROUP_UDP6_RECVMSG),
 	/* Last: once connects are redialled, the rest must be in place. */
+	HOOK(sendmsg4, BPF_CGROUP_UDP4_SENDMSG),
+	HOOK(sendmsg6, BPF_CGROUP_UDP6_SENDMSG),
 	HOOK(connect4, BPF_CGROUP_INET4_CONNECT),
 	HOOK(connect6, BPF_CGROUP_INET6_CONNECT),
 #undef HOOK
@@ -269,8 +280,14 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	case RD_MAP_SOCKETS:
 		return dp->config.socket_slots;
 	case RD_MAP_AGENT:
+	case RD_MAP_FILTER:
 		return 1;
+	case RD_MAP_NODEADDRS:
+		return NODE_ADDRESSES;
+	case RD_MAP_AFFINITY:
+		return AFFINITY_ENTRIES;
 	case RD_MAP_SPILL:
+	case RD_MAP_UDP_FLOWS:
 	case RD_MAPS:
 		break;
 	}
@@ -337,6 +354,59 @@ static int pin_maps(struct rd_datapath *dp, struct rd_error *error)
 	return rd_maps_map(&dp->maps);
 }
 
+static bool has_kernel_function(const char *name)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	bool has = btf && btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
+
+	btf__free(btf);
+	return has;
+}
+
+/* How far below the cgroup2 root a cgroup is, as the kernel counts: the root is
+ * level 0. */
+static int cgroup_level(const char *path)
+{
+	_rd_free_ char *root = rd_cgroup2_mount();
+	_rd_free_ char *real = realpath(path, NULL);
+	int level = 0;
+
+	if (!root || !real)
+		return -1;
+	for (const char *c = real + strlen(root); *c; c++)
+		level += *c == '/' && c[1];
+	return level;
+}
+
+static int set_excluded(struct rd_datapath *dp, struct rd_error *error)
+{
+	const char *const *cgroup = dp->config.exclude_cgroups;
+	const char *const *netns = dp->config.exclude_netns;
+
+	for (__u32 i = 0; cgroup && cgroup[i]; i++) {
+		int level = cgroup_level(cgroup[i]);
+
+		if (!rd_is_cgroup2(cgroup[i]) || level < 0)
+			return rd_error_set(error, -EINVAL,
+					    "--exclude-cgroup %s is not a cgroup2 directory",
+					    cgroup[i]);
+		dp->skeleton->rodata->rd_excluded_cgroup[i] = rd_cgroup_id(cgroup[i]);
+		dp->skeleton->rodata->rd_excluded_level[i] = level;
+		dp->skeleton->rodata->rd_excluded_cgroups = i + 1;
+	}
+	for (__u32 i = 0; netns && netns[i]; i++) {
+		uint64_t cookie = rd_netns_cookie(netns[i]);
+
+		if (!cookie)
+			return rd_error_set(error, -EINVAL,
+					    "--exclude-netns %s is not a network namespace",
+					    netns[i]);
+		dp->skeleton->rodata->rd_excluded_netns[i] = cookie;
+		dp->skeleton->rodata->rd_excluded_netnss = i + 1;
+	}
+	return 0;
+}
+
 static int load(struct rd_datapath *dp, struct rd_error *error)
 {
 	int r;
@@ -346,6 +416,11 @@ static int load(struct rd_datapath *dp, struct rd_error *error)
 	if (!dp->skeleton)
 		return rd_error_set(error, -errno, "cannot open the BPF object: %s", last_warning);
 	dp->skeleton->rodata->rd_socket_mask = dp->config.socket_slots - 1;
+	dp->skeleton->rodata->rd_has_rdonly_cast = has_kernel_function("bpf_rdonly_cast");
+	dp->skeleton->rodata->rd_host_netns = rd_netns_cookie(NULL);
+	r = set_excluded(dp, error);
+	if (r)
+		return r;
 	dp->skeleton->rodata->rd_has_set_retval =
 		libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval,
 					NULL) == 1;

@@ -18,7 +18,12 @@ struct rd_datapath_config {
 	uint32_t max_services;
 	uint32_t max_backends;
 	uint32_t socket_slots; /* a power of two */
+	/* Who is left alone; at most RD_EXCLUDED_MAX of each, NULL-terminated. */
+	const char *const *exclude_cgroups;
+	const char *const *exclude_netns;
 };
+
+#define RD_EXCLUDED_MAX 8
 
 struct rd_datapath;
 

@@ -13,6 +13,10 @@
 #define LABEL_LENGTH (RD_LABEL_MAX - 1)
 #define SUBDOMAIN_LENGTH 253
 
+/* Of sessionAffinityConfig.clientIP.timeoutSeconds (D1). */
+#define MAX_AFFINITY_SECONDS 86400
+#define DEFAULT_AFFINITY_SECONDS 10800
+
 /* Where the decoder is, for the error's text. */
 struct place {
 	const char *kind;
@@ -203,6 +207,29 @@ static int get_labels(const struct place *place, const cJSON *parent, const char
 	return 0;
 }
 
+/* A list of IP addresses. */
+static int get_ips(const struct place *place, const cJSON *parent, const char *key,
+		   struct rd_ip **ips, size_t *n)
+{
+	const cJSON *list, *item;
+	int r = get_array(place, parent, key, &list);
+
+	if (r)
+		return r;
+	*ips = elements(list, sizeof(**ips));
+	if (!*ips)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, list) {
+		if (!cJSON_IsString(item))
+			return FAIL(place, "%s must hold strings", key);
+		r = to_ip(place, item->valuestring, key, &(*ips)[*n]);
+		if (r)
+			return r;
+		++*n;
+	}
+	return 0;
+}
+
 /* ---- Service ---------------------------------------------------------------- */
 
 static int decode_type(const struct place *place, const cJSON *spec,
@@ -288,6 +315,17 @@ static int decode_target(const struct place *place, const cJSON *item, struct rd
 	return copy_string(target->valuestring, &port->target_name);
 }
 
+/* The nodePort, if there is one; 0 means none. */
+static int decode_node_port(const struct place *place, const cJSON *item,
+			    struct rd_service_port *port)
+{
+	const cJSON *number = member(item, "nodePort");
+
+	if (!number || (cJSON_IsNumber(number) && number->valuedouble == 0))
+		return 0;
+	return to_port(place, number, "nodePort", &port->node_port);
+}
+
 /* The API server refuses these too: names and (port, protocol) are unique, and
  * only a single port may be without a name. */
 static int check_service_port(const struct place *place, const struct rd_service_spec *service,
@@ -324,6 +362,7 @@ static int decode_service_ports(const struct place *place, const cJSON *spec,
 			    ?: to_port(place, cJSON_GetObjectItemCaseSensitive(item, "port"),
 				       "port", &port->port);
 		r = r ?: decode_target(place, item, port);
+		r = r ?: decode_node_port(place, item, port);
 		r = r ?: check_service_port(place, service, port, cJSON_GetArraySize(list));
 		if (r)
 			return r;
@@ -333,19 +372,134 @@ static int decode_service_ports(const struct place *place, const cJSON *spec,
 	return 0;
 }
 
+/* A traffic policy: Cluster, unless it says Local. */
+static int get_policy(const struct place *place, const cJSON *spec, const char *key,
+		      bool *ret_local)
+{
+	const char *text;
+	int r = get_string(place, spec, key, "Cluster", &text);
+
+	if (r)
+		return r;
+	if (strcmp(text, "Cluster") && strcmp(text, "Local"))
+		return FAIL(place, "%s \"%.32s\" is neither Cluster nor Local", key, text);
+	*ret_local = !strcmp(text, "Local");
+	return 0;
+}
+
+/* sessionAffinity and its timeout (D1). */
+static int decode_affinity(const struct place *place, const cJSON *spec,
+			   struct rd_service_spec *service)
+{
+	const cJSON *config, *client_ip, *timeout;
+	const char *text;
+	int r = get_string(place, spec, "sessionAffinity", "None", &text);
+
+	r = r ?: get_object(place, spec, "sessionAffinityConfig", &config);
+	r = r ?: get_object(place, config, "clientIP", &client_ip);
+	if (r || !strcmp(text, "None"))
+		return r;
+	if (strcmp(text, "ClientIP"))
+		return FAIL(place, "sessionAffinity \"%.32s\" is neither None nor ClientIP", text);
+	timeout = member(client_ip, "timeoutSeconds");
+	if (timeout && (!cJSON_IsNumber(timeout) || timeout->valuedouble != timeout->valueint ||
+			timeout->valueint < 1 || timeout->valueint > MAX_AFFINITY_SECONDS))
+		return FAIL(place, "timeoutSeconds must be a number from 1 to %d",
+			    MAX_AFFINITY_SECONDS);
+	service->affinity_seconds =
+		timeout ? (uint32_t)timeout->valueint : DEFAULT_AFFINITY_SECONDS;
+	return 0;
+}
+
+/* A load balancer's addresses: those that a node is to serve itself (C9). */
+static int decode_ingress(const struct place *place, const cJSON *root,
+			  struct rd_service_spec *service)
+{
+	const cJSON *status, *balancer, *list, *item;
+	const char *ip, *mode;
+	int r = get_object(place, root, "status", &status);
+
+	r = r ?: get_object(place, status, "loadBalancer", &balancer);
+	r = r ?: get_array(place, balancer, "ingress", &list);
+	if (r)
+		return r;
+	service->lb_ips = elements(list, sizeof(*service->lb_ips));
+	if (!service->lb_ips)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, list) {
+		r = get_string(place, item, "ip", "", &ip)
+			    ?: get_string(place, item, "ipMode", "VIP", &mode);
+		if (!r && *ip && !strcmp(mode, "VIP"))
+			r = to_ip(place, ip, "ingress ip", &service->lb_ips[service->n_lb_ips++]);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* The text without white space around it, which the API allows (C10). */
+static int copy_trimmed(const char *from, char to[RD_IP_TEXT])
+{
+	size_t n;
+
+	from += strspn(from, " \t\n");
+	n = strcspn(from, " \t\n");
+	if (n >= RD_IP_TEXT || from[n + strspn(from + n, " \t\n")])
+		return -EINVAL;
+	memcpy(to, from, n);
+	to[n] = '\0';
+	return 0;
+}
+
+static int decode_source_ranges(const struct place *place, const cJSON *spec,
+				struct rd_service_spec *service)
+{
+	const cJSON *list, *item;
+	int r = get_array(place, spec, "loadBalancerSourceRanges", &list);
+
+	if (r)
+		return r;
+	service->source_ranges = elements(list, sizeof(*service->source_ranges));
+	if (!service->source_ranges)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, list) {
+		char text[RD_IP_TEXT];
+
+		if (!cJSON_IsString(item))
+			return FAIL(place, "loadBalancerSourceRanges must hold strings");
+		if (copy_trimmed(item->valuestring, text) ||
+		    rd_cidr_parse(text, &service->source_ranges[service->n_source_ranges++]))
+			return FAIL(place, "loadBalancerSourceRanges \"%.64s\" is not a network",
+				    item->valuestring);
+	}
+	return 0;
+}
+
 static int decode_service(const struct place *place, const cJSON *root, struct rd_object *object)
 {
 	struct rd_service_spec *service = &object->service;
 	const cJSON *meta = member(root, "metadata");
-	const cJSON *spec, *labels;
+	const cJSON *spec, *labels, *annotations;
+	const char *exclude;
 	int r = get_object(place, root, "spec", &spec);
 
 	r = r ?: get_object(place, meta, "labels", &labels);
+	r = r ?: get_object(place, meta, "annotations", &annotations);
+	r = r ?: get_string(place, annotations, "redial.io/exclude", "false", &exclude);
 	if (r)
 		return r;
-	service->not_ours = has_member(labels, "service.kubernetes.io/service-proxy-name");
+	service->not_ours = has_member(labels, "service.kubernetes.io/service-proxy-name") ||
+			    !strcmp(exclude, "true");
 	r = decode_type(place, spec, service);
 	r = r ?: decode_cluster_ips(place, spec, service);
+	r = r ?: decode_affinity(place, spec, service);
+	r = r ?: get_policy(place, spec, "internalTrafficPolicy", &service->internal_local);
+	r = r ?: get_policy(place, spec, "externalTrafficPolicy", &service->external_local);
+	r = r
+		    ?: get_ips(place, spec, "externalIPs", &service->external_ips,
+			       &service->n_external_ips);
+	r = r ?: decode_ingress(place, root, service);
+	r = r ?: decode_source_ranges(place, spec, service);
 	r = r
 		    ?: get_bool(place, spec, "publishNotReadyAddresses", false,
 				&service->publish_not_ready);
@@ -391,6 +545,44 @@ static int decode_slice_ports(const struct place *place, const cJSON *parent,
 	return 0;
 }
 
+/* The `key` of each element of a list of hints, NULL-terminated. */
+static int get_hints(const struct place *place, const cJSON *hints, const char *list_key,
+		     char ***ret_names)
+{
+	const cJSON *list, *item;
+	const char *name;
+	size_t n = 0;
+	int r = get_array(place, hints, list_key, &list);
+
+	if (r || !list || !cJSON_GetArraySize(list))
+		return r;
+	*ret_names = elements(list, sizeof(**ret_names));
+	if (!*ret_names)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, list) {
+		r = get_string(place, item, "name", "", &name);
+		r = r ?: copy_string(name, &(*ret_names)[n++]);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+/* What of an endpoint says where it is, and for whom it is meant (B3, B5). */
+static int decode_topology(const struct place *place, const cJSON *item,
+			   struct rd_slice_endpoint *endpoint)
+{
+	const char *node;
+	const cJSON *hints;
+	int r = get_string(place, item, "nodeName", "", &node);
+
+	r = r ?: get_object(place, item, "hints", &hints);
+	if (!r && *node)
+		r = copy_string(node, &endpoint->node);
+	r = r ?: get_hints(place, hints, "forZones", &endpoint->hint_zones);
+	return r ?: get_hints(place, hints, "forNodes", &endpoint->hint_nodes);
+}
+
 static int decode_slice_endpoint(const struct place *place, const cJSON *item, int family,
 				 struct rd_subset *subset)
 {
@@ -417,9 +609,8 @@ static int decode_slice_endpoint(const struct place *place, const cJSON *item, i
 	r = get_bool(place, conditions, "ready", true, &endpoint->ready);
 	r = r ?: get_bool(place, conditions, "serving", true, &endpoint->serving);
 	r = r ?: get_bool(place, conditions, "terminating", false, &endpoint->terminating);
-	if (!r)
-		subset->n_endpoints++;
-	return r;
+	subset->n_endpoints++;
+	return r ?: decode_topology(place, item, endpoint);
 }
 
 static int decode_slice(const struct place *place, const cJSON *root, struct rd_object *object)
@@ -464,7 +655,7 @@ static int decode_addresses(const struct place *place, const cJSON *list, bool r
 
 	cJSON_ArrayForEach(item, list) {
 		struct rd_slice_endpoint *endpoint = &subset->endpoints[subset->n_endpoints];
-		const char *text;
+		const char *text, *node;
 		int r = get_string(place, item, "ip", "", &text)
 				?: to_ip(place, text, "ip", &endpoint->ip);
 
@@ -474,6 +665,11 @@ static int decode_addresses(const struct place *place, const cJSON *list, bool r
 		endpoint->ready = ready;
 		endpoint->serving = true;
 		subset->n_endpoints++;
+		r = get_string(place, item, "nodeName", "", &node);
+		if (!r && *node)
+			r = copy_string(node, &endpoint->node);
+		if (r)
+			return r;
 	}
 	return 0;
 }
@@ -641,7 +837,7 @@ static int decode_pod(const struct place *place, const cJSON *root, struct rd_ob
 	struct rd_pod_spec *pod = &object->pod;
 	const cJSON *meta = member(root, "metadata");
 	const cJSON *spec, *status;
-	const char *phase;
+	const char *phase, *node;
 	int r = get_object(place, root, "spec", &spec);
 
 	r = r ?: get_object(place, root, "status", &status);
@@ -653,19 +849,46 @@ static int decode_pod(const struct place *place, const cJSON *root, struct rd_ob
 		return r;
 	pod->ended = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
 	pod->terminating = member(meta, "deletionTimestamp") != NULL;
+	r = get_string(place, spec, "nodeName", "", &node);
+	if (!r && *node)
+		r = copy_string(node, &pod->node);
+	if (r)
+		return r;
 	return decode_containers(place, spec, pod);
 }
 
-/* ---- documents ------------------------------------------------------------------ */
+/* ---- Node --------------------------------------------------------------------- */
 
-/* A Node matters by being there; nothing of it is used yet. */
 static int decode_node(const struct place *place, const cJSON *root, struct rd_object *object)
 {
-	(void)place;
-	(void)root;
-	(void)object;
+	struct rd_node_spec *node = &object->node;
+	const cJSON *meta = member(root, "metadata");
+	const cJSON *labels, *status, *list, *item;
+	const char *zone, *type, *address;
+	int r = get_object(place, meta, "labels", &labels);
+
+	r = r ?: get_string(place, labels, "topology.kubernetes.io/zone", "", &zone);
+	r = r ?: get_object(place, root, "status", &status);
+	r = r ?: get_array(place, status, "addresses", &list);
+	if (!r && *zone)
+		r = copy_string(zone, &node->zone);
+	if (r)
+		return r;
+	node->addresses = elements(list, sizeof(*node->addresses));
+	if (!node->addresses)
+		return -ENOMEM;
+	cJSON_ArrayForEach(item, list) {
+		r = get_string(place, item, "type", "", &type);
+		r = r ?: get_string(place, item, "address", "", &address);
+		if (!r && (!strcmp(type, "InternalIP") || !strcmp(type, "ExternalIP")))
+			r = to_ip(place, address, "address", &node->addresses[node->n_addresses++]);
+		if (r)
+			return r;
+	}
 	return 0;
 }
+
+/* ---- documents ------------------------------------------------------------------ */
 
 static const struct kind {
 	const char *api_group; /* of apiVersion, without the version */

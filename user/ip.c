@@ -67,7 +67,6 @@ int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr)
 	struct rd_cidr cidr = {0};
 	char address[RD_IP_TEXT];
 	unsigned long prefix;
-	struct rd_ip base;
 	char *end;
 
 	if (!slash || !isdigit((unsigned char)slash[1]) ||
@@ -80,9 +79,7 @@ int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr)
 	prefix = strtoul(slash + 1, &end, 10);
 	if (*end || prefix > family_bits(&cidr.base))
 		return -EINVAL;
-	base = masked(&cidr.base, (unsigned)prefix);
-	if (rd_ip_compare(&base, &cidr.base))
-		return -EINVAL;
+	cidr.base = masked(&cidr.base, (unsigned)prefix);
 	cidr.prefix = (uint8_t)prefix;
 	*ret_cidr = cidr;
 	return 0;
@@ -115,6 +112,13 @@ int rd_ip_compare(const struct rd_ip *a, const struct rd_ip *b)
 	if (a->family != b->family)
 		return a->family < b->family ? -1 : 1;
 	return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+bool rd_ip_is_loopback(const struct rd_ip *ip)
+{
+	static const struct rd_ip loopback6 = {.family = RD_FAMILY_6, .bytes = {[15] = 1}};
+
+	return ip->family == RD_FAMILY_4 ? ip->bytes[0] == 127 : !rd_ip_compare(ip, &loopback6);
 }
 
 bool rd_cidr_contains(const struct rd_cidr *cidr, const struct rd_ip *ip)

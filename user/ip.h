@@ -37,7 +37,7 @@ struct rd_cidr {
  */
 int rd_ip_parse(const char *text, struct rd_ip *ret_ip);
 
-/* Parse "address/prefix". Returns 0 or -EINVAL (also for set host bits). */
+/* Parse "address/prefix"; host bits are cleared. Returns 0 or -EINVAL. */
 int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr);
 
 /* Write the address's text into `buffer`, of RD_IP_TEXT bytes; returns it. */
@@ -47,6 +47,8 @@ const char *rd_ip_port_format(const struct rd_ip *ip, uint16_t port, char *buffe
 
 /* Order by family, then bytes: negative, 0 or positive. */
 int rd_ip_compare(const struct rd_ip *a, const struct rd_ip *b);
+/* 127.0.0.0/8 or ::1. */
+bool rd_ip_is_loopback(const struct rd_ip *ip);
 bool rd_cidr_contains(const struct rd_cidr *cidr, const struct rd_ip *ip);
 
 /* From an address field of abi.h: 4 bytes are read for IPv4, 16 for IPv6. */

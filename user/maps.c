@@ -13,6 +13,8 @@ static const char *const map_names[] = {
 	[RD_MAP_FRONTENDS4] = "rd_frontends4", [RD_MAP_FRONTENDS6] = "rd_frontends6",
 	[RD_MAP_BACKENDS4] = "rd_backends4",   [RD_MAP_BACKENDS6] = "rd_backends6",
 	[RD_MAP_SOCKETS] = "rd_sockets",       [RD_MAP_SPILL] = "rd_spill",
+	[RD_MAP_UDP_FLOWS] = "rd_udp_flows",   [RD_MAP_FILTER] = "rd_filter",
+	[RD_MAP_NODEADDRS] = "rd_nodeaddrs",   [RD_MAP_AFFINITY] = "rd_affinity",
 	[RD_MAP_SERVICES] = "rd_services",     [RD_MAP_AGENT] = "rd_agent",
 };
 _Static_assert(RD_ARRAY_SIZE(map_names) == RD_MAPS, "a name for every map");
@@ -33,6 +35,7 @@ static const struct mapped {
 	{RD_MAP_BACKENDS4, sizeof(struct rd_backend4), offsetof(struct rd_maps, backends4)},
 	{RD_MAP_BACKENDS6, sizeof(struct rd_backend6), offsetof(struct rd_maps, backends6)},
 	{RD_MAP_SOCKETS, sizeof(struct rd_socket), offsetof(struct rd_maps, sockets)},
+	{RD_MAP_FILTER, sizeof(struct rd_filter), offsetof(struct rd_maps, filter)},
 	{RD_MAP_AGENT, sizeof(struct rd_agent), offsetof(struct rd_maps, agent)},
 };
 
@@ -313,9 +316,28 @@ static int adopt_frontends(const struct rd_maps *maps, struct rd_plan *plan, uin
 	return n < 0 ? (int)n : 0;
 }
 
+static int adopt_nodes(const struct rd_maps *maps, struct rd_plan *plan)
+{
+	uint32_t entries = maps->entries[RD_MAP_NODEADDRS];
+	_rd_free_ struct rd_nodeaddr *keys = calloc(entries, sizeof(*keys));
+	_rd_free_ __u32 *values = calloc(entries, sizeof(*values));
+	int64_t n;
+
+	if (!keys || !values)
+		return -ENOMEM;
+	n = read_all(maps->fd[RD_MAP_NODEADDRS], entries, keys, sizeof(*keys), values,
+		     sizeof(*values));
+	for (int64_t i = 0; i < n; i++)
+		if (rd_plan_adopt_node(plan, &keys[i], values[i]))
+			return -ENOMEM;
+	return n < 0 ? (int)n : 0;
+}
+
 int rd_maps_adopt(const struct rd_maps *maps, struct rd_plan *plan)
 {
-	return adopt_services(maps, plan) ?: adopt_frontends(maps, plan, RD_4)
+	int r = adopt_nodes(maps, plan);
+
+	return r ?: adopt_services(maps, plan) ?: adopt_frontends(maps, plan, RD_4)
 						     ?: adopt_frontends(maps, plan, RD_6);
 }
 
@@ -379,6 +401,15 @@ static int delete_frontend(struct rd_maps *maps, const struct rd_op_frontend *go
 	return bpf_map_delete_elem(maps->fd[RD_MAP_FRONTENDS6], &gone->key.key);
 }
 
+static int write_node(struct rd_maps *maps, const struct rd_op_node *op)
+{
+	int fd = maps->fd[RD_MAP_NODEADDRS];
+
+	if (op->node != RD_NODE_GONE)
+		return bpf_map_update_elem(fd, &op->address, &op->node, BPF_ANY) ? -errno : 0;
+	return bpf_map_delete_elem(fd, &op->address) && errno != ENOENT ? -errno : 0;
+}
+
 int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct rd_ops *ops,
 		  uint64_t *ret_writes)
 {
@@ -389,9 +420,16 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 		write_slots(maps, plan, &ops->slots[i]);
 		*ret_writes += ops->slots[i].count;
 	}
-	/* The slots before any word that points at them. The map update would order
+	for (size_t i = 0; i < ops->n_filter_set; i++)
+		maps->filter->bits[ops->filter_set[i] / 64] |= 1ULL << ops->filter_set[i] % 64;
+	/* The bits and slots before any word that points at them. The map update would order
 	 * them too; this says so. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (size_t i = 0; i < ops->n_nodes; i++, ++*ret_writes) {
+		r = write_node(maps, &ops->nodes[i]);
+		if (r)
+			return r;
+	}
 	for (size_t i = 0; i < ops->n_names; i++, ++*ret_writes)
 		if (bpf_map_update_elem(maps->fd[RD_MAP_SERVICES], &ops->names[i].id,
 					&ops->names[i].record, BPF_ANY))
@@ -403,10 +441,16 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 	for (size_t i = 0; i < ops->n_gone; i++, ++*ret_writes)
 		if (delete_frontend(maps, &ops->gone[i]) && errno != ENOENT)
 			return -errno;
+	/* From here on, unconnected UDP sockets look again. */
+	if (ops->n_puts || ops->n_gone || ops->n_nodes)
+		__atomic_fetch_add(&maps->filter->epoch, 1, __ATOMIC_SEQ_CST);
 	for (size_t i = 0; i < ops->n_gone_names; i++, ++*ret_writes)
 		if (bpf_map_delete_elem(maps->fd[RD_MAP_SERVICES], &ops->gone_names[i]) &&
 		    errno != ENOENT)
 			return -errno;
+	for (size_t i = 0; i < ops->n_filter_clear; i++)
+		maps->filter->bits[ops->filter_clear[i] / 64] &=
+			~(1ULL << ops->filter_clear[i] % 64);
 	return 0;
 }
 

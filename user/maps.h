@@ -15,6 +15,10 @@ enum rd_map {
 	RD_MAP_BACKENDS6,
 	RD_MAP_SOCKETS,
 	RD_MAP_SPILL,
+	RD_MAP_UDP_FLOWS,
+	RD_MAP_FILTER,
+	RD_MAP_NODEADDRS,
+	RD_MAP_AFFINITY,
 	RD_MAP_SERVICES,
 	RD_MAP_AGENT,
 	RD_MAPS
@@ -31,11 +35,12 @@ struct rd_maps {
 	struct rd_backend4 *backends4;
 	struct rd_backend6 *backends6;
 	struct rd_socket *sockets;
+	struct rd_filter *filter;
 	struct rd_agent *agent;
 };
 
 /* A value to begin with: nothing open. */
-#define RD_MAPS_NONE ((struct rd_maps){.fd = {-1, -1, -1, -1, -1, -1, -1, -1}})
+#define RD_MAPS_NONE ((struct rd_maps){.fd = {[0 ... RD_MAPS - 1] = -1}})
 
 /*
  * Open the maps pinned in `bpffs`.

@@ -45,20 +45,40 @@ static void free_service(struct rd_service_spec *service)
 		free(service->ports[i].target_name);
 	}
 	free(service->ports);
+	free(service->external_ips);
+	free(service->lb_ips);
+	free(service->source_ranges);
+}
+
+static void free_strings(char **strings)
+{
+	for (char **s = strings; s && *s; s++)
+		free(*s);
+	free(strings);
+}
+
+static void free_subset(struct rd_subset *subset)
+{
+	free_slice_ports(subset->ports, subset->n_ports);
+	for (size_t i = 0; i < subset->n_endpoints; i++) {
+		free(subset->endpoints[i].node);
+		free_strings(subset->endpoints[i].hint_zones);
+		free_strings(subset->endpoints[i].hint_nodes);
+	}
+	free(subset->endpoints);
 }
 
 static void free_slice(struct rd_slice_spec *slice)
 {
 	free(slice->service);
-	for (size_t i = 0; i < slice->n_subsets; i++) {
-		free_slice_ports(slice->subsets[i].ports, slice->subsets[i].n_ports);
-		free(slice->subsets[i].endpoints);
-	}
+	for (size_t i = 0; i < slice->n_subsets; i++)
+		free_subset(&slice->subsets[i]);
 	free(slice->subsets);
 }
 
 static void free_pod(struct rd_pod_spec *pod)
 {
+	free(pod->node);
 	free_labels(pod->labels, pod->n_labels);
 	free_slice_ports(pod->ports, pod->n_ports);
 }
@@ -79,6 +99,9 @@ void rd_object_free(struct rd_object *object)
 		free_pod(&object->pod);
 		break;
 	case RD_NODE:
+		free(object->node.zone);
+		free(object->node.addresses);
+		break;
 	case RD_KINDS:
 		break;
 	}
@@ -192,9 +215,21 @@ static void mark_concerned(struct rd_store *store, const struct rd_object *objec
 				mark(store, service->namespace, service->name);
 		break;
 	case RD_NODE:
+		store->nodes_changed = true;
+		break;
 	case RD_KINDS:
 		break;
 	}
+}
+
+static bool same_node(const struct rd_node_spec *a, const struct rd_node_spec *b)
+{
+	if (strcmp(a->zone ?: "", b->zone ?: "") || a->n_addresses != b->n_addresses)
+		return false;
+	for (size_t i = 0; i < a->n_addresses; i++)
+		if (rd_ip_compare(&a->addresses[i], &b->addresses[i]))
+			return false;
+	return true;
 }
 
 static void detach(struct rd_store *store, struct rd_object *object)
@@ -222,6 +257,10 @@ static void keep_assigned(struct rd_service_spec *service, const struct rd_servi
 void rd_store_put(struct rd_store *store, struct rd_object *object)
 {
 	struct rd_object *former = RB_FIND(rd_key_tree, &store->objects, object);
+	/* A Node reports itself every few minutes, and mostly the same. */
+	bool node_same =
+		former && object->kind == RD_NODE && same_node(&former->node, &object->node);
+	bool nodes_changed = store->nodes_changed;
 
 	if (former) {
 		if (object->kind == RD_SERVICE)
@@ -234,6 +273,8 @@ void rd_store_put(struct rd_store *store, struct rd_object *object)
 		RB_INSERT(rd_owner_tree, &store->slices, object);
 	store->count[object->kind]++;
 	mark_concerned(store, object);
+	if (node_same)
+		store->nodes_changed = nodes_changed;
 }
 
 struct rd_object *rd_store_find(const struct rd_store *store, enum rd_kind kind,

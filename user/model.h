@@ -34,6 +34,7 @@ struct rd_service_port {
 	char *name; /* "" if unnamed */
 	uint8_t protocol;
 	uint16_t port;
+	uint16_t node_port;	/* 0: none */
 	uint16_t target_number; /* 0: none */
 	char *target_name;	/* NULL: none */
 };
@@ -41,10 +42,20 @@ struct rd_service_port {
 struct rd_service_spec {
 	enum rd_service_type type;
 	bool headless;		    /* clusterIP is "None" */
-	bool not_ours;		    /* label service.kubernetes.io/service-proxy-name */
+	bool not_ours;		    /* label service.kubernetes.io/service-proxy-name, or
+				     * annotation redial.io/exclude */
 	bool publish_not_ready;	    /* publishNotReadyAddresses */
 	struct rd_ip cluster_ip[2]; /* [0] IPv4, [1] IPv6; family 0: none */
 	bool assigned[2];	    /* the address is ours to give, and given */
+	bool internal_local;	    /* internalTrafficPolicy Local */
+	bool external_local;	    /* externalTrafficPolicy Local */
+	uint32_t affinity_seconds;  /* sessionAffinity ClientIP; 0: None */
+	struct rd_ip *external_ips;
+	size_t n_external_ips;
+	struct rd_ip *lb_ips; /* status.loadBalancer.ingress[].ip with ipMode VIP */
+	size_t n_lb_ips;
+	struct rd_cidr *source_ranges; /* loadBalancerSourceRanges */
+	size_t n_source_ranges;
 	struct rd_label *selector;
 	size_t n_selector;
 	struct rd_service_port *ports;
@@ -60,6 +71,9 @@ struct rd_slice_port {
 
 struct rd_slice_endpoint {
 	struct rd_ip ip;
+	char *node;	   /* nodeName; NULL: not known */
+	char **hint_zones; /* NULL-terminated; NULL: none */
+	char **hint_nodes;
 	bool ready;
 	bool serving;
 	bool terminating;
@@ -82,6 +96,7 @@ struct rd_slice_spec {
 };
 
 struct rd_pod_spec {
+	char *node; /* spec.nodeName; NULL: none */
 	struct rd_label *labels;
 	size_t n_labels;
 	struct rd_ip ip[2];
@@ -90,6 +105,12 @@ struct rd_pod_spec {
 	bool ended;		     /* phase Succeeded or Failed: never an endpoint */
 	struct rd_slice_port *ports; /* the named ports of its containers */
 	size_t n_ports;
+};
+
+struct rd_node_spec {
+	char *zone;		 /* label topology.kubernetes.io/zone; NULL: none */
+	struct rd_ip *addresses; /* InternalIP and ExternalIP */
+	size_t n_addresses;
 };
 
 struct rd_object {
@@ -104,6 +125,7 @@ struct rd_object {
 		struct rd_service_spec service;
 		struct rd_slice_spec slice;
 		struct rd_pod_spec pod;
+		struct rd_node_spec node;
 	};
 };
 
@@ -140,7 +162,8 @@ struct rd_store {
 	struct rd_key_tree objects;
 	struct rd_owner_tree slices;
 	struct rd_name_set dirty;
-	bool all_dirty; /* the set could not grow: consider every Service */
+	bool all_dirty;	    /* the set could not grow: consider every Service */
+	bool nodes_changed; /* a Node's zone or addresses, or which there are */
 	uint32_t count[RD_KINDS];
 };
 

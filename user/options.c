@@ -11,7 +11,7 @@
 #define TABLES (RD_CMD_STATUS | RD_CMD_SERVICES | RD_CMD_BACKENDS | RD_CMD_SOCKETS)
 #define MAPS (TABLES | RD_CMD_RUN | RD_CMD_CHECK | RD_CMD_CLEANUP)
 
-enum type { FLAG, TEXT, COUNT, FORMAT };
+enum type { FLAG, TEXT, COUNT, FORMAT, TEXTS };
 
 static const struct option_row {
 	const char *name;
@@ -28,6 +28,15 @@ static const struct option_row {
 	 "*.json below DIR, and follow their changes"},
 	{"service-cidr", 0, TEXT, FIELD(service_cidr), RD_CMD_RUN, "CIDR",
 	 "where Services without a clusterIP get their address from (default 10.96.0.0/16)"},
+	{"node-name", 0, TEXT, FIELD(node_name), RD_CMD_RUN, "NAME",
+	 "this node's name, as in nodeName and Node objects (default: the host name)"},
+	{"nodeport-addresses", 0, TEXT, FIELD(nodeport_addresses), RD_CMD_RUN, "LIST",
+	 "where NodePorts answer: networks, primary, localhost or all, separated by commas "
+	 "(default all)"},
+	{"exclude-cgroup", 0, TEXTS, FIELD(exclude_cgroups), RD_CMD_RUN, "PATH",
+	 "leave processes below this cgroup2 directory alone; may be given 8 times"},
+	{"exclude-netns", 0, TEXTS, FIELD(exclude_netns), RD_CMD_RUN, "PATH",
+	 "leave this network namespace alone; may be given 8 times"},
 	{"cgroup", 0, TEXT, FIELD(cgroup), RD_CMD_RUN | RD_CMD_CHECK, "PATH",
 	 "the cgroup2 directory whose processes are served (default: the cgroup2 root)"},
 	{"bpffs", 0, TEXT, FIELD(bpffs), MAPS, "DIR",
@@ -84,6 +93,20 @@ static int set_format(enum rd_format *format, const char *text, struct rd_error 
 	return rd_error_usage(error, "--output takes table, wide or json, not %s", text);
 }
 
+static int add_text(const char **texts, const struct option_row *row, const char *text,
+		    struct rd_error *error)
+{
+	size_t n = 0;
+
+	while (texts[n])
+		n++;
+	if (n == RD_EXCLUDE_MAX)
+		return rd_error_set(error, -EINVAL, "--%s may be given %d times", row->name,
+				    RD_EXCLUDE_MAX);
+	texts[n] = text;
+	return 0;
+}
+
 static int set(struct rd_settings *settings, const struct option_row *row, const char *text,
 	       struct rd_error *error)
 {
@@ -96,6 +119,8 @@ static int set(struct rd_settings *settings, const struct option_row *row, const
 			return rd_error_usage(error, "--%s must not be empty", row->name);
 		*(const char **)field(settings, row) = text;
 		return 0;
+	case TEXTS:
+		return add_text(field(settings, row), row, text, error);
 	case COUNT:
 		return set_count(field(settings, row), row, text, error);
 	case FORMAT:

@@ -12,12 +12,19 @@
 #include "table.h"
 #include "util.h"
 
+/* How often an --exclude option may be given. */
+#define RD_EXCLUDE_MAX 8
+
 /* What the options set; a command reads those that it takes. */
 struct rd_settings {
 	const char *manifests;
 	const char *bpffs;
 	const char *cgroup;
+	const char *node_name;
 	const char *service_cidr;
+	const char *nodeport_addresses;
+	const char *exclude_cgroups[RD_EXCLUDE_MAX + 1]; /* NULL-terminated */
+	const char *exclude_netns[RD_EXCLUDE_MAX + 1];
 	uint32_t max_services;
 	uint32_t max_backends;
 	const char *log_level;

@@ -21,6 +21,12 @@ static int compare_frontends(const struct rd_planned_frontend *a,
 _Static_assert(sizeof(struct rd_frontend_key) == sizeof(uint32_t) + sizeof(struct rd_key6),
 	       "no padding");
 
+static int compare_nodes(const struct rd_planned_node *a, const struct rd_planned_node *b)
+{
+	return memcmp(&a->address, &b->address, sizeof(a->address));
+}
+
+RD_TREE_GENERATE(rd_node_tree, rd_planned_node, entry, compare_nodes)
 RD_TREE_GENERATE(rd_planned_tree, rd_planned, entry, compare_planned)
 RD_TREE_GENERATE(rd_frontend_tree, rd_planned_frontend, entry, compare_frontends)
 
@@ -51,7 +57,8 @@ int rd_plan_new(struct rd_plan *plan, const struct rd_limits *limits)
 			r = -ENOMEM;
 	}
 	plan->by_id = calloc(limits->max_ports, sizeof(struct rd_planned *));
-	if (!plan->by_id)
+	plan->filter_count = calloc(RD_FILTER_BITS, sizeof(*plan->filter_count));
+	if (!plan->by_id || !plan->filter_count)
 		r = -ENOMEM;
 	if (r)
 		rd_plan_free(plan);
@@ -67,6 +74,9 @@ static void free_ports(struct rd_planned_port *ports, size_t n)
 
 static void clear_ops(struct rd_ops *ops)
 {
+	free(ops->filter_set);
+	free(ops->filter_clear);
+	free(ops->nodes);
 	free(ops->slots);
 	free(ops->names);
 	free(ops->puts);
@@ -79,7 +89,12 @@ void rd_plan_free(struct rd_plan *plan)
 {
 	struct rd_planned_frontend *frontend;
 	struct rd_planned *service;
+	struct rd_planned_node *node;
 
+	while ((node = RB_ROOT(&plan->nodes))) {
+		RB_REMOVE(rd_node_tree, &plan->nodes, node);
+		free(node);
+	}
 	while ((frontend = RB_ROOT(&plan->frontends))) {
 		RB_REMOVE(rd_frontend_tree, &plan->frontends, frontend);
 		free(frontend);
@@ -96,6 +111,7 @@ void rd_plan_free(struct rd_plan *plan)
 	rd_alloc_free(&plan->ids);
 	rd_alloc_free(&plan->backend_ids);
 	free(plan->by_id);
+	free(plan->filter_count);
 	clear_ops(&plan->ops);
 	*plan = (struct rd_plan){0};
 }
@@ -221,8 +237,132 @@ static struct rd_frontend_key key_of(const struct rd_wanted_frontend *frontend, 
 		.key = {.port = frontend->port, .protocol = protocol, .scope = frontend->scope},
 	};
 
+	/* Of a NodePort the address is "none", all zero. */
 	memcpy(key.key.addr, frontend->ip.bytes, sizeof(key.key.addr));
 	return key;
+}
+
+/* ---- the filter ---------------------------------------------------------------------- */
+
+static uint32_t filter_bit(const struct rd_frontend_key *key)
+{
+	uint32_t words[4];
+
+	if (key->key.scope == RD_SCOPE_NODE_PORT)
+		return rd_filter_port_bit(key->key.port);
+	memcpy(words, key->key.addr, sizeof(words));
+	return rd_filter_address_bit(words[0] ^ words[1] ^ words[2] ^ words[3]);
+}
+
+/* A frontend comes into the maps. */
+static int filter_add(struct rd_plan *plan, const struct rd_frontend_key *key)
+{
+	uint32_t bit = filter_bit(key);
+	struct rd_ops *ops = &plan->ops;
+
+	if (plan->filter_count[bit]++)
+		return 0;
+	if (rd_array_grow(&ops->filter_set, ops->n_filter_set, sizeof(*ops->filter_set)))
+		return -ENOMEM;
+	ops->filter_set[ops->n_filter_set++] = bit;
+	return 0;
+}
+
+/* One leaves them. Whether its bit is still needed is seen at the end. */
+static int filter_drop(struct rd_plan *plan, const struct rd_frontend_key *key)
+{
+	uint32_t bit = filter_bit(key);
+	struct rd_ops *ops = &plan->ops;
+
+	if (--plan->filter_count[bit])
+		return 0;
+	if (rd_array_grow(&ops->filter_clear, ops->n_filter_clear, sizeof(*ops->filter_clear)))
+		return -ENOMEM;
+	ops->filter_clear[ops->n_filter_clear++] = bit;
+	return 0;
+}
+
+static void keep_needed_bits(struct rd_plan *plan)
+{
+	struct rd_ops *ops = &plan->ops;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < ops->n_filter_clear; i++)
+		if (!plan->filter_count[ops->filter_clear[i]])
+			ops->filter_clear[kept++] = ops->filter_clear[i];
+	ops->n_filter_clear = kept;
+}
+
+/* ---- node addresses --------------------------------------------------------------------- */
+
+static struct rd_planned_node *find_or_add_node(struct rd_plan *plan,
+						const struct rd_nodeaddr *address)
+{
+	struct rd_planned_node probe = {.address = *address};
+	struct rd_planned_node *node = RB_FIND(rd_node_tree, &plan->nodes, &probe);
+
+	if (node)
+		return node;
+	node = calloc(1, sizeof(*node));
+	if (!node)
+		return NULL;
+	*node = (struct rd_planned_node){
+		.address = *address, .actual = RD_NODE_GONE, .wanted = RD_NODE_GONE};
+	RB_INSERT(rd_node_tree, &plan->nodes, node);
+	plan->n_nodes++;
+	return node;
+}
+
+int rd_plan_adopt_node(struct rd_plan *plan, const struct rd_nodeaddr *address, uint32_t value)
+{
+	struct rd_planned_node *node = find_or_add_node(plan, address);
+
+	if (!node)
+		return -ENOMEM;
+	node->actual = node->wanted = value;
+	return 0;
+}
+
+void rd_plan_begin_nodes(struct rd_plan *plan)
+{
+	struct rd_planned_node *node;
+
+	RB_FOREACH(node, rd_node_tree, &plan->nodes)
+		node->wanted = RD_NODE_GONE;
+}
+
+int rd_plan_node(struct rd_plan *plan, const struct rd_ip *ip, enum rd_node value)
+{
+	struct rd_nodeaddr address = {.family = ip->family};
+	struct rd_planned_node *node;
+
+	memcpy(address.addr, ip->bytes, sizeof(address.addr));
+	node = find_or_add_node(plan, &address);
+	if (!node)
+		return -ENOMEM;
+	if (node->wanted == RD_NODE_GONE)
+		node->wanted = value;
+	return 0;
+}
+
+static int take_node(struct rd_plan *plan, struct rd_planned_node *node)
+{
+	struct rd_ops *ops = &plan->ops;
+	bool is_in = node->wanted != RD_NODE_GONE;
+
+	if (node->actual != node->wanted) {
+		if (rd_array_grow(&ops->nodes, ops->n_nodes, sizeof(*ops->nodes)))
+			return -ENOMEM;
+		ops->nodes[ops->n_nodes++] =
+			(struct rd_op_node){.address = node->address, .node = node->wanted};
+		node->actual = node->wanted;
+	}
+	if (!is_in) {
+		RB_REMOVE(rd_node_tree, &plan->nodes, node);
+		plan->n_nodes--;
+		free(node);
+	}
+	return 0;
 }
 
 /* ---- adopting ---------------------------------------------------------------------- */
@@ -307,6 +447,7 @@ int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *k
 		return -ENOMEM;
 	frontend->in_map = true;
 	frontend->actual = *value;
+	plan->filter_count[filter_bit(key)]++;
 	if (!port || !is_sound(plan, &range, value->service, slot, slots)) {
 		set_aside(plan, &range);
 		touch(plan, frontend);
@@ -566,8 +707,10 @@ static int draft_port(struct rd_plan *plan, struct draft *draft, const struct rd
 
 		frontend->key = key_of(&want->frontends[i], want->protocol);
 		frontend->value = (struct rd_frontend){
-			.word = rd_word(range->first, range->count, fingerprint(&frontend->key)),
+			.word = rd_word(range->first, range->count, want->frontends[i].flags,
+					fingerprint(&frontend->key)),
 			.service = port->id,
+			.affinity_seconds = wanted->service->service.affinity_seconds,
 		};
 	}
 	return 0;
@@ -773,6 +916,8 @@ static int take_frontend(struct rd_plan *plan, struct rd_planned_frontend *front
 			return r;
 		ops->puts[ops->n_puts++] =
 			(struct rd_op_frontend){.key = frontend->key, .value = frontend->wanted};
+		if (!frontend->in_map && filter_add(plan, &frontend->key))
+			return -ENOMEM;
 		frontend->actual = frontend->wanted;
 		frontend->in_map = true;
 		return 0;
@@ -783,6 +928,8 @@ static int take_frontend(struct rd_plan *plan, struct rd_planned_frontend *front
 			return r;
 		ops->gone[ops->n_gone++] =
 			(struct rd_op_frontend){.key = frontend->key, .value = frontend->actual};
+		if (filter_drop(plan, &frontend->key))
+			return -ENOMEM;
 	}
 	RB_REMOVE(rd_frontend_tree, &plan->frontends, frontend);
 	plan->n_frontends[frontend->key.family]--;
@@ -793,7 +940,13 @@ static int take_frontend(struct rd_plan *plan, struct rd_planned_frontend *front
 int rd_plan_take_ops(struct rd_plan *plan, const struct rd_ops **ret_ops)
 {
 	struct rd_planned_frontend *frontend;
+	struct rd_planned_node *node, *next;
 
+	for (node = RB_MIN(rd_node_tree, &plan->nodes); node; node = next) {
+		next = RB_NEXT(rd_node_tree, &plan->nodes, node);
+		if (take_node(plan, node))
+			return -ENOMEM;
+	}
 	while ((frontend = SLIST_FIRST(&plan->touched))) {
 		int r;
 
@@ -803,6 +956,7 @@ int rd_plan_take_ops(struct rd_plan *plan, const struct rd_ops **ret_ops)
 		if (r)
 			return r;
 	}
+	keep_needed_bits(plan);
 	*ret_ops = &plan->ops;
 	return 0;
 }

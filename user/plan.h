@@ -76,6 +76,15 @@ struct rd_planned {
 	LIST_HEAD(, rd_planned_frontend) frontends;
 };
 
+/* An address of rd_nodeaddrs. */
+struct rd_planned_node {
+	RB_ENTRY(rd_planned_node) entry;
+	struct rd_nodeaddr address;
+	uint32_t actual; /* enum rd_node, or RD_NODE_GONE */
+	uint32_t wanted;
+};
+
+RB_HEAD(rd_node_tree, rd_planned_node);
 RB_HEAD(rd_planned_tree, rd_planned);
 RB_HEAD(rd_frontend_tree, rd_planned_frontend);
 
@@ -84,6 +93,12 @@ struct rd_op_name {
 	uint32_t id;
 	struct rd_service record;
 };
+struct rd_op_node {
+	struct rd_nodeaddr address;
+	uint32_t node; /* enum rd_node, or RD_NODE_GONE: delete it */
+};
+#define RD_NODE_GONE UINT32_MAX
+
 struct rd_op_frontend {
 	struct rd_frontend_key key;
 	struct rd_frontend value;
@@ -95,6 +110,10 @@ struct rd_op_frontend {
  * that carries its id.
  */
 struct rd_ops {
+	uint32_t *filter_set; /* numbers of bits of rd_filter */
+	size_t n_filter_set;
+	struct rd_op_node *nodes;
+	size_t n_nodes;
 	struct rd_range *slots; /* write these from the plan's slots */
 	size_t n_slots;
 	struct rd_op_name *names;
@@ -105,6 +124,8 @@ struct rd_ops {
 	size_t n_gone;
 	uint32_t *gone_names;
 	size_t n_gone_names;
+	uint32_t *filter_clear;
+	size_t n_filter_clear;
 };
 
 struct rd_plan {
@@ -116,6 +137,9 @@ struct rd_plan {
 	SLIST_HEAD(, rd_planned_frontend) touched;
 	uint32_t n_frontends[RD_FAMILIES];	/* in the tree: in the maps, or soon */
 	struct rd_backend6 *slots[RD_FAMILIES]; /* what the maps hold, or will */
+	struct rd_node_tree nodes;
+	uint32_t n_nodes;	/* in the tree */
+	uint32_t *filter_count; /* per bit of rd_filter: frontends that need it */
 	struct rd_alloc ranges[RD_FAMILIES];
 	struct rd_alloc ids; /* of Service ports */
 	struct rd_alloc backend_ids;
@@ -145,6 +169,9 @@ int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *k
 			   struct rd_backend6 (*slot)(const void *slots, uint32_t index),
 			   const void *slots);
 
+/* Take over an entry of rd_nodeaddrs. Returns 0 or -ENOMEM. */
+int rd_plan_adopt_node(struct rd_plan *plan, const struct rd_nodeaddr *address, uint32_t node);
+
 /* ---- stating what is wanted ------------------------------------------------- */
 
 /*
@@ -162,6 +189,11 @@ int rd_plan_service(struct rd_plan *plan, const struct rd_wanted *wanted, struct
 
 /* Take a Service out, if it is there. Returns 0 or -ENOMEM. */
 int rd_plan_remove(struct rd_plan *plan, const char *namespace, const char *name);
+
+/* Forget which node addresses are wanted, and state them anew, one by one; of
+ * an address stated twice the first statement counts. Returns 0 or -ENOMEM. */
+void rd_plan_begin_nodes(struct rd_plan *plan);
+int rd_plan_node(struct rd_plan *plan, const struct rd_ip *ip, enum rd_node node);
 
 /* Collect the operations that lead from the maps to what was stated.
  * @ret_ops: owned by the plan, valid until rd_plan_applied

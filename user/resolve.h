@@ -7,6 +7,16 @@
 #define REDIAL_RESOLVE_H
 
 #include "model.h"
+#include "nodeport.h"
+
+/* Where this agent is: what "local" and "this zone" mean. */
+struct rd_locale {
+	const char *node;	       /* this node's name; "": not known */
+	const char *zone;	       /* this node's zone; "": not known */
+	const struct rd_ip *addresses; /* this node's, for source ranges */
+	size_t n_addresses;
+	const struct rd_nodeport_rule *nodeports; /* where NodePorts answer; NULL: everywhere */
+};
 
 /* One endpoint that may be dialled. Port in host order. */
 struct rd_backend {
@@ -24,9 +34,10 @@ struct rd_wanted_set {
 
 /* An address that leads to one of the sets. Port in host order. */
 struct rd_wanted_frontend {
-	struct rd_ip ip;
+	struct rd_ip ip; /* RD_SCOPE_NODE_PORT: only the family */
 	uint16_t port;
 	uint8_t scope; /* enum rd_scope */
+	uint8_t flags; /* enum rd_flag */
 	size_t set;    /* index into the port's sets */
 };
 
@@ -49,14 +60,14 @@ struct rd_wanted {
 };
 
 /*
- * Resolve one Service (SERVICE-SEMANTICS A1 to A18, B1, B2).
+ * Resolve one Service (SERVICE-SEMANTICS A, B, C6 to C12).
  *
  * @ret_wanted: the caller frees it with rd_wanted_free; it borrows from
  * @service and is valid until the store changes
  * Returns 0 or -ENOMEM; then @ret_wanted is untouched.
  */
-int rd_resolve(const struct rd_store *store, const struct rd_object *service,
-	       struct rd_wanted *ret_wanted);
+int rd_resolve(const struct rd_store *store, const struct rd_locale *locale,
+	       const struct rd_object *service, struct rd_wanted *ret_wanted);
 void rd_wanted_free(struct rd_wanted *wanted);
 
 /* Whether a Service of this kind has frontends at all (A1, A2, A3). */

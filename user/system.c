@@ -2,10 +2,12 @@
 #include "system.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <linux/magic.h>
 #include <linux/membarrier.h>
 #include <mntent.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -59,6 +61,24 @@ uint64_t rd_cgroup_id(const char *path)
 	struct stat st;
 
 	return rd_is_cgroup2(path) && !stat(path, &st) ? st.st_ino : 0;
+}
+
+uint64_t rd_netns_cookie(const char *path)
+{
+	_rd_close_ int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	_rd_close_ int other = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+	_rd_close_ int fd = -1;
+	socklen_t length = sizeof(uint64_t);
+	uint64_t cookie = 0;
+
+	if (home < 0 || (path && (other < 0 || setns(other, CLONE_NEWNET))))
+		return 0;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &length))
+		cookie = 0;
+	if (path && setns(home, CLONE_NEWNET))
+		return 0;
+	return cookie;
 }
 
 int rd_wait_for_programs(void)

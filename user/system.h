@@ -19,6 +19,10 @@ bool rd_is_bpffs(const char *path);
 /* The id by which the kernel names the cgroup at `path`, or 0. */
 uint64_t rd_cgroup_id(const char *path);
 
+/* The cookie of the network namespace at `path` (such as /run/netns/NAME or
+ * /proc/PID/ns/net), or of this process for NULL; 0 if there is none. */
+uint64_t rd_netns_cookie(const char *path);
+
 /* Wait until every BPF program that was running at the call has ended: an RCU
  * grace period, some milliseconds. Returns 0 or -errno. */
 int rd_wait_for_programs(void);

@@ -1,91 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "yaml.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <libfyaml.h>
 #include <string.h>
 
-/* Turn the library's first collected message into the error's text. */
-static int take_message(struct fy_diag *diag, struct rd_error *error)
-{
-	struct fy_diag_error *first;
-	void *position = NULL;
-
-	first = fy_diag_errors_iterate(diag, &position);
-	if (!first)
-		return rd_error_set(error, -ENOMEM, "out of memory");
-	return rd_error_set(error, -EINVAL, "line %d: %s", first->line, first->msg);
-}
-
-/* YAML's other spellings of JSON's words (YAML 1.2, core schema), which the
- * library would emit as strings. Returns NULL for any other node. */
-static const char *json_word(struct fy_node *node)
-{
-	static const char *const spellings[][2] = {
-		{"True", "true"}, {"TRUE", "true"}, {"False", "false"}, {"FALSE", "false"},
-		{"Null", "null"}, {"NULL", "null"}, {"~", "null"},
-	};
-	const char *text;
-	size_t length;
-
-	if (fy_node_get_type(node) != FYNT_SCALAR || fy_node_get_style(node) != FYNS_PLAIN)
-		return NULL;
-	text = fy_node_get_scalar(node, &length);
-	for (size_t i = 0; text && i < RD_ARRAY_SIZE(spellings); i++)
-		if (strlen(spellings[i][0]) == length && !memcmp(spellings[i][0], text, length))
-			return spellings[i][1];
-	return NULL;
-}
-
-/* Respell the values of all mappings in a tree. Its depth has a limit, which
- * the parser enforces. Returns 0 or -ENOMEM. */
-static int respell(struct fy_document *parsed, struct fy_node *node)
-{
-	struct fy_node_pair *pair;
-	struct fy_node *item;
-	void *position = NULL;
-
-	if (fy_node_get_type(node) == FYNT_SEQUENCE)
-		while ((item = fy_node_sequence_iterate(node, &position)))
-			if (respell(parsed, item))
-				return -ENOMEM;
-	if (fy_node_get_type(node) != FYNT_MAPPING)
-		return 0;
-	while ((pair = fy_node_mapping_iterate(node, &position))) {
-		struct fy_node *value = fy_node_pair_value(pair);
-		const char *word = value ? json_word(value) : NULL;
-
-		if (value && !word && respell(parsed, value))
-			return -ENOMEM;
-		if (!word)
-			continue;
-		item = fy_node_create_scalar(parsed, word, strlen(word));
-		if (!item || fy_node_pair_set_value(pair, item))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int emit(struct fy_document *parsed, struct fy_diag *diag,
-		int (*document)(void *context, const char *json), void *context,
-		struct rd_error *error)
-{
-	struct fy_node *root = fy_document_root(parsed);
-	_rd_free_ char *json = NULL;
-
-	if (root && respell(parsed, root))
-		return rd_error_set(error, -ENOMEM, "out of memory");
-	json = fy_emit_document_to_string(parsed, FYECF_MODE_JSON_ONELINE | FYECF_WIDTH_INF);
-	if (!json)
-		return take_message(diag, error);
-	return document(context, json);
-}
+/* ---- the text -------------------------------------------------------------------- */
 
 /* How many bytes the character at `text` has, or 0 if it is not UTF-8 (RFC
  * 3629: no overlong forms, no surrogates) or is NUL. */
 static size_t character(const unsigned char *text, size_t left)
 {
-	static const unsigned char lowest[] = {[2] = 0x80, [3] = 0xa0, [4] = 0x90};
 	size_t n = *text < 0x80	  ? 1
 		   : *text < 0xc2 ? 0
 		   : *text < 0xe0 ? 2
@@ -98,9 +24,8 @@ static size_t character(const unsigned char *text, size_t left)
 	for (size_t i = 1; i < n; i++)
 		if ((text[i] & 0xc0) != 0x80)
 			return 0;
-	if ((*text == 0xe0 || *text == 0xf0) && text[1] < lowest[n])
-		return 0;
-	if ((*text == 0xed && text[1] > 0x9f) || (*text == 0xf4 && text[1] > 0x8f))
+	if ((*text == 0xe0 && text[1] < 0xa0) || (*text == 0xed && text[1] > 0x9f) ||
+	    (*text == 0xf0 && text[1] < 0x90) || (*text == 0xf4 && text[1] > 0x8f))
 		return 0;
 	return n;
 }
@@ -118,6 +43,214 @@ static int check_text(const char *text, size_t length, struct rd_error *error)
 		line += text[i] == '\n';
 	}
 	return 0;
+}
+
+/* ---- from nodes to JSON ------------------------------------------------------------ */
+
+/*
+ * The library can emit JSON too; this is here because its version 0.7 loses
+ * memory for some scalars when it does, and does not know True, NULL and ~.
+ */
+
+/* The JSON word that a plain scalar stands for (YAML 1.2, core schema), or NULL. */
+static const char *json_word(const char *text, size_t length)
+{
+	static const char *const spellings[][2] = {
+		{"true", "true"},   {"True", "true"},	{"TRUE", "true"}, {"false", "false"},
+		{"False", "false"}, {"FALSE", "false"}, {"null", "null"}, {"Null", "null"},
+		{"NULL", "null"},   {"~", "null"},	{"", "null"},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(spellings); i++)
+		if (strlen(spellings[i][0]) == length && !memcmp(spellings[i][0], text, length))
+			return spellings[i][1];
+	return NULL;
+}
+
+static size_t skip_digits(const char *text, size_t at, size_t length)
+{
+	while (at < length && isdigit((unsigned char)text[at]))
+		at++;
+	return at;
+}
+
+/* Is it a number as JSON writes it (RFC 8259, 6)? */
+static bool is_number(const char *text, size_t length)
+{
+	size_t begin = length && *text == '-', at = skip_digits(text, begin, length), digits;
+
+	if (at == begin || (text[begin] == '0' && at > begin + 1))
+		return false;
+	if (at < length && text[at] == '.') {
+		digits = skip_digits(text, at + 1, length);
+		if (digits == at + 1)
+			return false;
+		at = digits;
+	}
+	if (at < length && (text[at] == 'e' || text[at] == 'E')) {
+		at += 1 + (at + 1 < length && (text[at + 1] == '+' || text[at + 1] == '-'));
+		digits = skip_digits(text, at, length);
+		if (digits == at)
+			return false;
+		at = digits;
+	}
+	return at == length;
+}
+
+static void emit_string(FILE *json, const char *text, size_t length)
+{
+	fputc('"', json);
+	for (size_t i = 0; i < length; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c == '"' || c == '\\')
+			fprintf(json, "\\%c", c);
+		else if (c < ' ')
+			fprintf(json, "\\u%04x", c);
+		else
+			fputc(c, json);
+	}
+	fputc('"', json);
+}
+
+/* The line a scalar is on, counted from 1; 0 if it is not known. */
+static int line_of(struct fy_node *node)
+{
+	struct fy_token *token = fy_node_get_scalar_token(node);
+	const struct fy_mark *mark = token ? fy_token_start_mark(token) : NULL;
+
+	return mark ? mark->line + 1 : 0;
+}
+
+/* Does the scalar say by a tag what it is? Of the tags, only that of strings has
+ * a use in a manifest. */
+static bool is_tagged(struct fy_node *node)
+{
+	size_t length;
+
+	return fy_node_get_tag(node, &length) != NULL;
+}
+
+static int emit_scalar(FILE *json, struct fy_node *node, struct rd_error *error)
+{
+	bool plain = fy_node_get_style(node) == FYNS_PLAIN && !is_tagged(node);
+	size_t length = 0;
+	const char *text = fy_node_get_scalar(node, &length) ?: "";
+	const char *word = plain ? json_word(text, length) : NULL;
+
+	if (fy_node_is_alias(node))
+		return rd_error_set(error, -EINVAL, "line %d: aliases not allowed: write *%.*s out",
+				    line_of(node), (int)length, text);
+	if (memchr(text, '\0', length))
+		return rd_error_set(error, -EINVAL, "line %d: a NUL character in a string",
+				    line_of(node));
+	if (word)
+		fputs(word, json);
+	else if (plain && is_number(text, length))
+		fwrite(text, 1, length, json);
+	else
+		emit_string(json, text, length);
+	return 0;
+}
+
+static int emit_node(FILE *json, struct fy_node *node, struct rd_error *error);
+
+static int emit_mapping(FILE *json, struct fy_node *node, struct rd_error *error)
+{
+	struct fy_node_pair *pair;
+	void *position = NULL;
+	char before = '{';
+
+	while ((pair = fy_node_mapping_iterate(node, &position))) {
+		struct fy_node *key = fy_node_pair_key(pair);
+		size_t length = 0;
+		const char *text = key ? fy_node_get_scalar(key, &length) : NULL;
+		int r;
+
+		if (!text || fy_node_is_alias(key))
+			return rd_error_set(error, -EINVAL, "a key that is not a string");
+		fputc(before, json);
+		before = ',';
+		emit_string(json, text, length);
+		fputc(':', json);
+		r = emit_node(json, fy_node_pair_value(pair), error);
+		if (r)
+			return r;
+	}
+	fputs(before == '{' ? "{}" : "}", json);
+	return 0;
+}
+
+static int emit_sequence(FILE *json, struct fy_node *node, struct rd_error *error)
+{
+	struct fy_node *item;
+	void *position = NULL;
+	char before = '[';
+
+	while ((item = fy_node_sequence_iterate(node, &position))) {
+		int r;
+
+		fputc(before, json);
+		before = ',';
+		r = emit_node(json, item, error);
+		if (r)
+			return r;
+	}
+	fputs(before == '[' ? "[]" : "]", json);
+	return 0;
+}
+
+/* Write a tree's JSON; the parser limits its depth. Returns 0 or -EINVAL. */
+static int emit_node(FILE *json, struct fy_node *node, struct rd_error *error)
+{
+	if (!node) {
+		fputs("null", json);
+		return 0;
+	}
+	switch (fy_node_get_type(node)) {
+	case FYNT_MAPPING:
+		return emit_mapping(json, node, error);
+	case FYNT_SEQUENCE:
+		return emit_sequence(json, node, error);
+	case FYNT_SCALAR:
+		break;
+	}
+	return emit_scalar(json, node, error);
+}
+
+/* Returns 0 with a string to free, -EINVAL or -ENOMEM. */
+static int to_json(struct fy_document *parsed, char **ret_json, struct rd_error *error)
+{
+	_rd_free_ char *text = NULL;
+	size_t size;
+	FILE *json = open_memstream(&text, &size);
+	int r;
+
+	if (!json)
+		return rd_error_set(error, -ENOMEM, "out of memory");
+	r = emit_node(json, fy_document_root(parsed), error);
+	/* Whatever could not be written for lack of memory shows here. */
+	if (ferror(json) && !r)
+		r = rd_error_set(error, -ENOMEM, "out of memory");
+	if (fclose(json) && !r)
+		r = rd_error_set(error, -ENOMEM, "out of memory");
+	if (!r)
+		*ret_json = rd_take(text);
+	return r;
+}
+
+/* ---- documents -------------------------------------------------------------------------- */
+
+/* Turn the library's first collected message into the error's text. */
+static int take_message(struct fy_diag *diag, struct rd_error *error)
+{
+	struct fy_diag_error *first;
+	void *position = NULL;
+
+	first = fy_diag_errors_iterate(diag, &position);
+	if (!first)
+		return rd_error_set(error, -ENOMEM, "out of memory");
+	return rd_error_set(error, -EINVAL, "line %d: %s", first->line, first->msg);
 }
 
 int rd_yaml_documents(const char *text, size_t length,
@@ -140,8 +273,11 @@ int rd_yaml_documents(const char *text, size_t length,
 	if (!parser || fy_parser_set_string(parser, text, length))
 		r = rd_error_set(error, -ENOMEM, "out of memory");
 	while (!r && (parsed = fy_parse_load_document(parser))) {
-		r = emit(parsed, config.diag, document, context, error);
+		_rd_free_ char *json = NULL;
+
+		r = to_json(parsed, &json, error);
 		fy_parse_document_destroy(parser, parsed);
+		r = r ?: document(context, json);
 	}
 	if (!r && fy_parser_get_stream_error(parser))
 		r = take_message(config.diag, error);

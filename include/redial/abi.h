@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define RD_LAYOUT_VERSION 1
+#define RD_LAYOUT_VERSION 2
 
 /* Longest object name that Kubernetes allows for a namespace, a Service or a
  * port (RFC 1123 label), with its NUL. */
@@ -26,7 +26,15 @@
 
 /* What a frontend's address stands for. */
 enum rd_scope {
-	RD_SCOPE_ADDRESS = 0, /* exactly this address */
+	RD_SCOPE_ADDRESS = 0,	/* exactly this address */
+	RD_SCOPE_NODE_PORT = 1, /* any address of rd_nodeaddrs; the key's is zero */
+};
+
+/* Bits of a frontend's flags. */
+enum rd_flag {
+	RD_FLAG_AFFINITY = 1 << 0, /* affinity_seconds is not 0 */
+	RD_FLAG_LOCAL = 1 << 1,	   /* RD_SCOPE_NODE_PORT: refuse at other nodes' addresses; where
+				    * one has endpoints, its address is a frontend of its own */
 };
 
 /* rd_frontends4: key. 8 bytes, so that hash and comparison are one word. */
@@ -51,7 +59,7 @@ struct rd_key6 {
  *
  *   bits  0..23  first        slot of the first backend in rd_backends4/6
  *   bits 24..39  count        backends in the range; 0: connects are refused
- *   bits 40..47  flags        none yet
+ *   bits 40..47  flags        enum rd_flag
  *   bits 48..63  fingerprint  of the key this value belongs to
  *
  * The fingerprint is there because the kernel reuses the memory of a deleted
@@ -78,9 +86,10 @@ struct rd_frontend {
 #define RD_MAX_SLOTS (1U << RD_FIRST_BITS)
 #define RD_MAX_COUNT ((1U << RD_COUNT_BITS) - 1)
 
-static inline __u64 rd_word(__u32 first, __u32 count, __u16 fingerprint)
+static inline __u64 rd_word(__u32 first, __u32 count, __u8 flags, __u16 fingerprint)
 {
-	return (__u64)first | (__u64)count << RD_FIRST_BITS | (__u64)fingerprint << 48;
+	return (__u64)first | (__u64)count << RD_FIRST_BITS | (__u64)flags << 40 |
+	       (__u64)fingerprint << 48;
 }
 
 static inline __u32 rd_word_first(__u64 word)
@@ -91,6 +100,11 @@ static inline __u32 rd_word_first(__u64 word)
 static inline __u32 rd_word_count(__u64 word)
 {
 	return word >> RD_FIRST_BITS & RD_MAX_COUNT;
+}
+
+static inline __u8 rd_word_flags(__u64 word)
+{
+	return word >> 40;
 }
 
 static inline __u16 rd_word_fingerprint(__u64 word)
@@ -148,6 +162,93 @@ struct rd_backend6 {
 	__u32 id;
 	__u32 service;
 	__u32 pad;
+};
+
+/* ---- node addresses: where NodePorts answer ------------------------------- */
+
+/* rd_nodeaddrs: value. */
+enum rd_node {
+	RD_NODE_THIS = 0,
+	RD_NODE_OTHER = 1,
+	RD_NODE_LOOPBACK = 2, /* this node, but only in its own network namespace */
+};
+
+/* rd_nodeaddrs: key. Value: __u32, enum rd_node. */
+struct rd_nodeaddr {
+	__u8 addr[16];
+	__u32 family; /* RD_IPV4 or RD_IPV6 */
+};
+
+/* ---- the filter: what is certainly no Service ------------------------------ */
+
+/* Bits for hashes of addresses; one for every port follows. */
+#define RD_FILTER_HASH_BITS 20
+#define RD_FILTER_BITS ((1U << RD_FILTER_HASH_BITS) + 65536U)
+
+/*
+ * rd_filter[0]. If the bit of an address's hash is clear, no frontend has that
+ * address; if the bit of a port is clear, it is no NodePort. Most of what a
+ * node dials ends here. A bit is set before the first frontend that needs it is
+ * written and cleared after the last one is deleted.
+ */
+struct rd_filter {
+	__u64 epoch; /* changes after every change of a frontend */
+	__u64 bits[RD_FILTER_BITS / 64];
+};
+
+/* The number of an address's bit.
+ * @addr_fold: as for rd_fingerprint */
+static inline __u32 rd_filter_address_bit(__u32 addr_fold)
+{
+	return addr_fold * 0x9e3779b1U >> (32 - RD_FILTER_HASH_BITS);
+}
+
+static inline __u32 rd_filter_port_bit(__u16 port)
+{
+	return (1U << RD_FILTER_HASH_BITS) + port;
+}
+
+/* ---- session affinity ------------------------------------------------------- */
+
+/* rd_affinity: key. The client is a network namespace (SERVICE-SEMANTICS D6). */
+struct rd_client {
+	__u64 netns; /* cookie */
+	__u32 service;
+	__u32 family; /* of the backend */
+};
+
+/* rd_affinity: value. */
+struct rd_pinned {
+	__u64 used_ns; /* CLOCK_MONOTONIC, coarse; of the last new connection */
+	__u64 netns;   /* the key's: the kernel recycles values */
+	__u8 addr[16];
+	__u16 port;
+	__u16 pad1;
+	__u32 service; /* the key's */
+};
+
+/* ---- flows of unconnected UDP sockets ---------------------------------------- */
+
+/* So many Services a socket can talk to at once; the next one takes the place
+ * of the one that was taken up first. */
+#define RD_FLOWS 32
+
+struct rd_flow {
+	__u64 epoch; /* of rd_filter, when the backend was last found eligible */
+	__u8 dialled_addr[16];
+	__u8 backend_addr[16];
+	__u16 dialled_port;
+	__u16 backend_port;
+	__u8 family; /* RD_IPV4 or RD_IPV6; 0: unused */
+	__u8 pad1;
+	__u16 pad2;
+};
+
+/* rd_udp_flows: value. */
+struct rd_flows {
+	__u32 next; /* the flow to be replaced next */
+	__u32 last; /* the flow last sent on */
+	struct rd_flow flow[RD_FLOWS];
 };
 
 /* ---- sockets: what a redialled socket dialled --------------------------- */
@@ -237,6 +338,10 @@ _Static_assert(sizeof(struct rd_frontend) == 16, "word first, aligned");
 _Static_assert(sizeof(struct rd_backend4) == 16, "four to a cache line");
 _Static_assert(sizeof(struct rd_backend6) == 32, "two to a cache line");
 _Static_assert(sizeof(struct rd_socket) == 64, "one cache line");
+_Static_assert(sizeof(struct rd_nodeaddr) == 20, "no padding");
+_Static_assert(sizeof(struct rd_client) == 16, "no padding");
+_Static_assert(sizeof(struct rd_pinned) == 40, "no padding");
+_Static_assert(sizeof(struct rd_flow) == 48, "no padding");
 _Static_assert(sizeof(struct rd_service) == 216, "no padding");
 _Static_assert(sizeof(struct rd_agent) % 8 == 0, "mmapable arrays round up to 8");
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,7 @@ static void die(const char *what)
 
 /* ---- the sandbox ------------------------------------------------------------------ */
 
-static void join_cgroup(const char *path)
+void join_cgroup(const char *path)
 {
 	char file[600];
 	FILE *procs;
@@ -42,6 +43,11 @@ static void join_cgroup(const char *path)
 	procs = fopen(file, "w");
 	if (!procs || fprintf(procs, "0\n") < 0 || fclose(procs))
 		die(file);
+}
+
+const char *sandbox_cgroup(void)
+{
+	return cgroup;
 }
 
 static void make_cgroup(void)
@@ -87,13 +93,21 @@ static void make_pods(void)
 	}
 }
 
+void sandbox_new_netns(void)
+{
+	if (unshare(CLONE_NEWNET))
+		die("unshare");
+	make_pods();
+}
+
 static void wait_and_exit(pid_t child)
 {
 	int status;
 
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		continue;
-	/* The kernel lets go of a dead process's cgroup a moment later. */
+	/* A test that died may have left one below. The kernel lets go of a dead
+	 * process's cgroup a moment later. */
 	for (int i = 0; rmdir(cgroup) && errno == EBUSY && i < 1000; i++)
 		usleep(1000);
 	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
@@ -129,6 +143,8 @@ void node_open(struct node *node, const struct node_config *config)
 		.max_services = config->max_services ?: 64,
 		.max_backends = config->max_backends ?: 256,
 		.socket_slots = config->socket_slots ?: 1024,
+		.exclude_cgroups = (const char *const[]){config->exclude_cgroup, NULL},
+		.exclude_netns = (const char *const[]){config->exclude_netns, NULL},
 	};
 	struct rd_limits limits = rd_limits_of(datapath.max_services, datapath.max_backends);
 	struct rd_error error = {0};
@@ -209,28 +225,56 @@ static int compare_backends(const void *a, const void *b)
 int node_plan(struct node *node, const struct service *service)
 {
 	struct rd_backend front = backend_from(service->address);
+	struct rd_backend also = service->also ? backend_from(service->also) : front;
 	struct rd_backend backends[PODS + 1];
 	struct rd_object object = {
-		.kind = RD_SERVICE, .namespace = (char *)"test", .name = (char *)service->name};
+		.kind = RD_SERVICE,
+		.namespace = (char *)"test",
+		.name = (char *)service->name,
+		.service.affinity_seconds = service->affinity_seconds,
+	};
 	struct rd_wanted_set set = {.family = front.ip.family, .backends = backends};
-	struct rd_wanted_frontend frontend = {.ip = front.ip, .port = front.port};
+	uint8_t flags = service->flags | (service->affinity_seconds ? RD_FLAG_AFFINITY : 0);
+	struct rd_ip any = {.family = front.ip.family};
+	struct rd_wanted_frontend frontends[] = {
+		{.ip = service->scope == RD_SCOPE_NODE_PORT ? any : front.ip,
+		 .port = front.port,
+		 .scope = service->scope,
+		 .flags = flags},
+		{.ip = also.ip, .port = also.port, .flags = flags},
+	};
 	struct rd_wanted_port port = {
 		.name = "",
 		.port = front.port,
 		.protocol = service->protocol ?: IPPROTO_TCP,
 		.sets = &set,
 		.n_sets = 1,
-		.frontends = &frontend,
-		.n_frontends = 1,
+		.frontends = frontends,
+		.n_frontends = service->also ? 2 : 1,
 	};
 	struct rd_wanted wanted = {.service = &object, .ports = &port, .n_ports = 1};
 	struct rd_error error;
+	int r;
 
 	object.service.cluster_ip[front.ip.family == RD_FAMILY_6] = front.ip;
 	for (; service->backends[set.n]; set.n++)
 		backends[set.n] = backend_from(service->backends[set.n]);
 	qsort(backends, set.n, sizeof(*backends), compare_backends);
-	return rd_plan_service(&node->plan, &wanted, &error);
+	r = rd_plan_service(&node->plan, &wanted, &error);
+	if (r == -ENOSPC && rd_plan_limbo(&node->plan)) {
+		node_grace(node);
+		r = rd_plan_service(&node->plan, &wanted, &error);
+	}
+	return r;
+}
+
+void node_add_address(struct node *node, const char *address, enum rd_node what)
+{
+	struct rd_ip ip;
+
+	assert_int_equal(rd_ip_parse(address, &ip), 0);
+	assert_int_equal(rd_plan_node(&node->plan, &ip, what), 0);
+	node_apply(node);
 }
 
 void node_serve(struct node *node, const struct service *service)
@@ -349,6 +393,38 @@ const char *peer_of(int fd)
 	socklen_t length = sizeof(storage);
 
 	return getpeername(fd, (struct sockaddr *)&storage, &length) ? "" : text_of(&storage);
+}
+
+int send_to(int fd, const char *address)
+{
+	socklen_t length;
+	struct sockaddr_storage storage = address_of(address, &length);
+
+	return sendto(fd, "x", 1, 0, (struct sockaddr *)&storage, length) == 1 ? 0 : -errno;
+}
+
+const char *receive_from(int fd)
+{
+	struct sockaddr_storage storage = {0};
+	socklen_t length = sizeof(storage);
+	struct pollfd ready = {.fd = fd, .events = POLLIN};
+	char byte;
+
+	assert_int_equal(poll(&ready, 1, 5000), 1);
+	assert_int_equal(recvfrom(fd, &byte, 1, 0, (struct sockaddr *)&storage, &length), 1);
+	return text_of(&storage);
+}
+
+void echo(int server)
+{
+	struct sockaddr_storage storage;
+	socklen_t length = sizeof(storage);
+	struct pollfd ready = {.fd = server, .events = POLLIN};
+	char byte;
+
+	assert_int_equal(poll(&ready, 1, 5000), 1);
+	assert_int_equal(recvfrom(server, &byte, 1, 0, (struct sockaddr *)&storage, &length), 1);
+	assert_int_equal(sendto(server, &byte, 1, 0, (struct sockaddr *)&storage, length), 1);
 }
 
 const char *backend_of(struct node *node, int fd)

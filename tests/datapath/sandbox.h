@@ -37,6 +37,8 @@ struct node_config {
 	uint32_t max_services; /* 0: 64 */
 	uint32_t max_backends; /* 0: 256 */
 	uint32_t socket_slots; /* 0: 1024 */
+	const char *exclude_cgroup;
+	const char *exclude_netns;
 };
 
 /* Load, adopt and attach in the sandbox's cgroup. Fails the test if it cannot. */
@@ -45,6 +47,13 @@ void node_open(struct node *node, const struct node_config *config);
 void node_close(struct node *node);
 /* Let go without detaching, as a dying agent does. */
 void node_abandon(struct node *node);
+
+/* The sandbox's cgroup. */
+const char *sandbox_cgroup(void);
+/* Move this process into a cgroup. */
+void join_cgroup(const char *path);
+/* Go on in a new network namespace with the same "Pods"; other threads stay. */
+void sandbox_new_netns(void);
 
 /* Take operations from the plan and apply them; returns how many elements were
  * written. */
@@ -56,13 +65,21 @@ void node_grace(struct node *node);
 struct service {
 	const char *name;
 	const char *address;
-	uint8_t protocol;	 /* 0: TCP */
-	const char *backends[9]; /* up to the first NULL */
+	uint8_t protocol;	   /* 0: TCP */
+	uint8_t scope;		   /* enum rd_scope; RD_SCOPE_NODE_PORT: of `address` only the
+				    * family and the port count */
+	uint8_t flags;		   /* enum rd_flag, but for RD_FLAG_AFFINITY */
+	uint32_t affinity_seconds; /* 0: none */
+	const char *also;	   /* a second address with the same endpoints; NULL: none */
+	const char *backends[9];   /* up to the first NULL */
 };
 
-/* State what the Service should be; the next node_apply makes it so.
- * Returns what rd_plan_service returned. */
+/* State what the Service should be; the next node_apply makes it so. Takes a
+ * grace period when room is short, as the agent does. Returns what rd_plan_service returned. */
 int node_plan(struct node *node, const struct service *service);
+/* State the only node address there is besides others stated so since the node
+ * was opened, and apply. */
+void node_add_address(struct node *node, const char *address, enum rd_node what);
 /* node_plan and node_apply, and both must work. */
 void node_serve(struct node *node, const struct service *service);
 void node_remove(struct node *node, const char *name);
@@ -82,13 +99,20 @@ int dial(int fd, const char *address);
 /* A new socket connected to `address`: must work. */
 int dialled(const char *address, int type);
 
-/* getpeername as text in a static buffer, mapped addresses as "[::ffff:…]:80"; "" if it fails. */
+/* Send one byte to an address. 0 or -errno. */
+int send_to(int fd, const char *address);
+/* Receive one datagram, within five seconds; returns the sender as text. */
+const char *receive_from(int fd);
+/* Receive a datagram at a server and send it back to its sender. */
+void echo(int server);
+
+/* getpeername as text, mapped addresses as "[::ffff:…]:80"; "" if it fails. */
 const char *peer_of(int fd);
 /* Where the kernel has really connected the socket: its record or, lacking one,
  * what getpeername says. */
 const char *backend_of(struct node *node, int fd);
 
-/* Close all of a NULL… rather: -1-terminated list. */
+/* Close descriptors, up to a -1. */
 void close_all(int fd, ...);
 
 #endif

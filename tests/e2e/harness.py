@@ -790,3 +790,169 @@ class Node:
         for agent in self.agents:
             undo.callback(agent.close)
         undo.close()
+
+
+# ---- a cluster of two nodes, for the tests of Services (test_g_*.py) --------------------
+
+
+def node_manifest(name, *addresses, zone=None):
+    labels = {"topology.kubernetes.io/zone": zone} if zone else None
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": _meta(name, None, labels),
+        "status": {"addresses": [{"type": "InternalIP", "address": item} for item in addresses]},
+    }
+
+
+def node_port(number, target, at, name=None, protocol=None):
+    """A Service's port with a NodePort."""
+    return {**port(number, target, name, protocol), "nodePort": at}
+
+
+def ask_sendto(address, number, seconds=5):
+    """Over an unconnected UDP socket; the answer must come from whom was asked."""
+    with socket.socket(family_of(address), socket.SOCK_DGRAM) as client:
+        client.settimeout(seconds)
+        client.sendto(b"who are you?", (address, number))
+        answer, source = client.recvfrom(2048)
+        assert source[:2] == (address, number), source
+        return answer.decode()
+
+
+def ask_each(ask, address, number, times=30):
+    """The set of the names that answer, and of the errors by name."""
+    answers = set()
+    for _ in range(times):
+        try:
+            answers.add(ask(address, number))
+        except TimeoutError as error:
+            answers.add(errno.errorcode[error.errno] if error.errno else "timeout")
+        except OSError as error:
+            answers.add(errno.errorcode[error.errno])
+    return answers
+
+
+def _await_each(is_so, ask, address, number, times, seconds):
+    end = time.monotonic() + seconds
+    while True:
+        answers = ask_each(ask, address, number, times)
+        if is_so(answers) or time.monotonic() > end:
+            return answers
+        time.sleep(0.01)
+
+
+def _serve_source(stop, streams, datagrams):
+    """Say to whoever connects or sends where that came from."""
+    poll = select.poll()
+    sockets = {item.fileno(): item for item in streams + datagrams}
+    for item in sockets.values():
+        item.setblocking(False)
+        poll.register(item, select.POLLIN)
+    while not stop():
+        for descriptor, _ in poll.poll(20):
+            item = sockets[descriptor]
+            with contextlib.suppress(OSError):
+                if item in datagrams:
+                    _, client = item.recvfrom(2048)
+                    item.sendto(client[0].removeprefix("::ffff:").encode(), client)
+                    continue
+                connection, client = item.accept()
+                with connection:
+                    connection.setblocking(True)
+                    connection.sendall(client[0].removeprefix("::ffff:").encode())
+
+
+class HostNetwork(Pod):
+    """Clients and servers on the node itself, as Pods with hostNetwork are."""
+
+    def __init__(self, node, name="host"):  # pylint: disable=super-init-not-called
+        self.node, self.name, self.ip, self.ip6 = node, name, node.GATEWAY, node.GATEWAY6
+        self.netns = node.host
+        self.servers = []
+        node.pods.append(self)
+
+    def close(self):
+        for server in self.servers:
+            server.kill()
+
+
+class Cluster:
+    """This node as "node1", and "node2", of which there is only the object and
+    an address that no route leads to. Pods "on" node2 are reached as those of
+    this node are."""
+
+    NODE1, NODE2 = "192.168.50.1", "192.168.60.2"
+    LABELS = {"app": "web"}
+    NO_ROUTE = {"ENETUNREACH", "EHOSTUNREACH"}
+
+    def __init__(self, node):
+        self.node = node
+        node.host.ip("link add node0 type bridge", f"addr add {self.NODE1}/32 dev node0", "link set node0 up")
+        node.write("nodes.yaml", node_manifest("node1", self.NODE1), node_manifest("node2", self.NODE2))
+        self.client, self.host = node.pod("client"), HostNetwork(node)
+        # At once, not by the node's ICMP, of which there is only so much a second.
+        self.client.netns.ip(
+            *(f"route add unreachable {net}" for net in ("10.96.0.0/16", "203.0.113.0/24", "192.168.60.0/24"))
+        )
+        self.clients = (self.client, self.host)
+
+    def agent(self, *options):
+        return self.node.agent("--node-name", "node1", *options)
+
+    def describe(self, pod, labels=None, node="node1", ip=None, phase=None, spec=None, **more):
+        """Write, or write anew, the manifest of a Pod."""
+        manifest = pod_manifest(pod.name, ip or pod.ip, self.LABELS if labels is None else labels, **more)
+        manifest["spec"]["nodeName"] = node
+        manifest["spec"].update(spec or {})
+        if phase:
+            manifest["status"]["phase"] = phase
+        self.node.write(f"pod-{pod.name}.yaml", manifest)
+        return pod
+
+    def pod(self, name, tcp=(8080,), udp=(8080,), **more):
+        """A Pod that says its name, and its manifest."""
+        return self.describe(self.node.pod(name).serve(tcp, udp), **more)
+
+    def source_pod(self, name, number=8080, **more):
+        """A Pod that says whom it sees."""
+        pod = self.node.pod(name)
+        serve_source(pod, number)
+        return self.describe(pod, **more)
+
+    def service(self, name, ports=None, cluster_ip=None, meta=None, status=None, labels=None, **spec):
+        selector = self.LABELS if labels is None else labels
+        manifest = service(name, ports, selector, cluster_ip, meta=meta, **spec)
+        if status:
+            manifest["status"] = status
+        self.node.write(f"service-{name}.yaml", manifest)
+
+    def delete(self, what, name):
+        (self.node.manifests / f"{what}-{name}.yaml").unlink()
+
+    # what clients find; each waits until it is so
+
+    def check(self, expected, address, number=80, ask=ask_tcp, clients=None, seconds=SOON):
+        """Exactly these names answer. A refusal is the name "ECONNREFUSED"."""
+        expected = {expected} if isinstance(expected, str) else set(expected)
+        self._check(lambda answers: answers == expected, expected, address, number, ask, clients, seconds)
+
+    def check_refused(self, address, number=80, ask=ask_tcp, clients=None):
+        self.check("ECONNREFUSED", address, number, ask, clients)
+
+    def check_not_ours(self, address, number=80, clients=None):
+        """Left alone: what is behind that address is not there."""
+        self._check(self.NO_ROUTE.issuperset, "no route", address, number, ask_tcp, clients, 5)
+
+    def _check(self, is_so, expected, address, number, ask, clients, seconds):
+        for client in clients or self.clients:
+            # The predicate stays in a fork of this process: it is not pickled.
+            answers = client.call(_await_each, is_so, ask, address, number, 30, seconds)
+            assert is_so(answers), f"{ask.__name__} of {address}:{number} from {client.name}: {answers}, not {expected}"
+
+
+def serve_source(pod, number):
+    streams, datagrams = [pod.listen(socket.SOCK_STREAM, number)], [pod.listen(socket.SOCK_DGRAM, number)]
+    pod.servers.append(Child(_serve_source, streams, datagrams, netns=pod.netns.fd, stoppable=True))
+    for item in streams + datagrams:
+        item.close()

@@ -67,7 +67,8 @@ def test_services_json(node):
     assert isinstance(row.pop("id"), int)
     assert row == {
         "namespace": "test", "name": "web", "type": "NodePort", "cluster_ip": "10.96.0.20", "port": 81,
-        "protocol": "TCP", "endpoints": 0, "port_name": ""}
+        "protocol": "TCP", "endpoints": 0, "port_name": "", "affinity_seconds": 0,
+        "frontends": "10.96.0.20:81"}
 
 
 @pytest.mark.usefixtures("example")
@@ -169,7 +170,8 @@ def test_status_json(node, example):
     assert {row["kind"]: row["objects"] for row in status["objects"]} == {
         "Service": 3, "EndpointSlice": 0, "Endpoints": 0, "Pod": 2, "Node": 0}
     assert {row["hook"]: row["state"] for row in status["hooks"]} == dict.fromkeys(
-        ("connect4", "connect6", "getpeername4", "getpeername6", "sock_release"), "attached")
+        ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6",
+         "getpeername4", "getpeername6", "sock_release"), "attached")
     assert {row["cgroup_id"] for row in status["hooks"]} == {node.cgroup.stat().st_ino}
     used = {row["map"]: row["used"] for row in status["maps"]}
     assert used["rd_frontends4"] == 4 and used["rd_services"] == 4 and used["rd_backends4"] == 6

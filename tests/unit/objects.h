@@ -21,12 +21,15 @@ struct port_args {
 	const char *name;
 	uint8_t protocol;
 	uint16_t port; /* never 0 */
+	uint16_t node_port;
 	uint16_t target_number;
 	const char *target_name;
 };
 
 struct endpoint_args {
 	const char *ip;
+	const char *node;
+	const char *for_zones[MOST], *for_nodes[MOST]; /* hints */
 	bool not_ready;
 	bool not_serving;
 	bool terminating;
@@ -39,7 +42,10 @@ struct service_args {
 	bool not_ours;
 	bool publish_not_ready;
 	const char *ip4, *ip6;
-	bool assigned;		    /* those addresses are ours to give */
+	bool assigned; /* those addresses are ours to give */
+	bool internal_local, external_local;
+	uint32_t affinity_seconds;
+	const char *external_ips[MOST], *lb_ips[MOST], *source_ranges[MOST];
 	const char *selector[MOST]; /* key, value, key, value, … */
 	struct port_args ports[MOST];
 };
@@ -58,12 +64,19 @@ struct slice_args {
 
 struct pod_args {
 	const char *namespace, *name;
+	const char *node;
 	const char *labels[MOST]; /* key, value, key, value, … */
 	const char *ip4, *ip6;
 	bool not_ready;
 	bool terminating;
 	bool ended;
 	struct port_args ports[MOST];
+};
+
+struct node_args {
+	const char *name; /* "n1" unless given */
+	const char *zone;
+	const char *addresses[MOST];
 };
 
 static inline char *text_copy(const char *text)
@@ -129,6 +142,39 @@ static inline struct rd_slice_port *make_ports(const struct port_args *args, siz
 	return ports;
 }
 
+static inline struct rd_ip *make_ips(const char *const *texts, size_t *ret_n)
+{
+	struct rd_ip *ips = zeros(MOST, sizeof(*ips));
+	size_t n = 0;
+
+	for (; n < MOST && texts[n]; n++)
+		ips[n] = to_ip(texts[n]);
+	*ret_n = n;
+	return ips;
+}
+
+static inline struct rd_cidr *make_cidrs(const char *const *texts, size_t *ret_n)
+{
+	struct rd_cidr *cidrs = zeros(MOST, sizeof(*cidrs));
+	size_t n = 0;
+
+	for (; n < MOST && texts[n]; n++)
+		if (rd_cidr_parse(texts[n], &cidrs[n]))
+			fail_msg("\"%s\" is no range", texts[n]);
+	*ret_n = n;
+	return cidrs;
+}
+
+/* NULL-terminated; NULL if there are none. */
+static inline char **make_strings(const char *const *texts)
+{
+	char **strings = texts[0] ? zeros(MOST + 1, sizeof(*strings)) : NULL;
+
+	for (size_t n = 0; n < MOST && texts[n]; n++)
+		strings[n] = text_copy(texts[n]);
+	return strings;
+}
+
 static inline struct rd_object *make_service(struct service_args args)
 {
 	struct rd_object *object = make_object(RD_SERVICE, args.namespace, args.name ?: "web");
@@ -142,6 +188,12 @@ static inline struct rd_object *make_service(struct service_args args)
 	service->cluster_ip[1] = to_ip(args.ip6);
 	service->assigned[0] = args.assigned && args.ip4;
 	service->assigned[1] = args.assigned && args.ip6;
+	service->internal_local = args.internal_local;
+	service->external_local = args.external_local;
+	service->affinity_seconds = args.affinity_seconds;
+	service->external_ips = make_ips(args.external_ips, &service->n_external_ips);
+	service->lb_ips = make_ips(args.lb_ips, &service->n_lb_ips);
+	service->source_ranges = make_cidrs(args.source_ranges, &service->n_source_ranges);
 	service->selector = make_labels(args.selector, &service->n_selector);
 	service->ports = zeros(MOST, sizeof(*service->ports));
 	for (size_t i = 0; i < MOST && args.ports[i].port; i++) {
@@ -149,6 +201,7 @@ static inline struct rd_object *make_service(struct service_args args)
 			.name = text_copy(args.ports[i].name ?: ""),
 			.protocol = args.ports[i].protocol ?: IPPROTO_TCP,
 			.port = args.ports[i].port,
+			.node_port = args.ports[i].node_port,
 			.target_number = args.ports[i].target_number,
 			.target_name = args.ports[i].target_name
 					       ? text_copy(args.ports[i].target_name)
@@ -166,13 +219,19 @@ static inline void make_subset(struct rd_subset *subset, const struct port_args 
 	subset->ports = make_ports(ports, &subset->n_ports);
 	subset->endpoints = zeros(MOST, sizeof(*subset->endpoints));
 	for (; subset->n_endpoints < MOST && endpoints[subset->n_endpoints].ip;
-	     subset->n_endpoints++)
+	     subset->n_endpoints++) {
+		const struct endpoint_args *args = &endpoints[subset->n_endpoints];
+
 		subset->endpoints[subset->n_endpoints] = (struct rd_slice_endpoint){
-			.ip = to_ip(endpoints[subset->n_endpoints].ip),
-			.ready = !endpoints[subset->n_endpoints].not_ready,
-			.serving = !endpoints[subset->n_endpoints].not_serving,
-			.terminating = endpoints[subset->n_endpoints].terminating,
+			.ip = to_ip(args->ip),
+			.node = args->node ? text_copy(args->node) : NULL,
+			.hint_zones = make_strings(args->for_zones),
+			.hint_nodes = make_strings(args->for_nodes),
+			.ready = !args->not_ready,
+			.serving = !args->not_serving,
+			.terminating = args->terminating,
 		};
+	}
 }
 
 static inline struct rd_object *make_slice(struct slice_args args)
@@ -195,6 +254,7 @@ static inline struct rd_object *make_pod(struct pod_args args)
 {
 	struct rd_object *object = make_object(RD_POD, args.namespace, args.name ?: "web-1");
 
+	object->pod.node = args.node ? text_copy(args.node) : NULL;
 	object->pod.labels = make_labels(args.labels, &object->pod.n_labels);
 	object->pod.ip[0] = to_ip(args.ip4);
 	object->pod.ip[1] = to_ip(args.ip6);
@@ -205,5 +265,15 @@ static inline struct rd_object *make_pod(struct pod_args args)
 	return object;
 }
 #define POD(...) make_pod((struct pod_args){__VA_ARGS__})
+
+static inline struct rd_object *make_node(struct node_args args)
+{
+	struct rd_object *object = make_object(RD_NODE, "", args.name ?: "n1");
+
+	object->node.zone = args.zone ? text_copy(args.zone) : NULL;
+	object->node.addresses = make_ips(args.addresses, &object->node.n_addresses);
+	return object;
+}
+#define NODE(...) make_node((struct node_args){__VA_ARGS__})
 
 #endif

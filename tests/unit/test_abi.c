@@ -31,7 +31,7 @@ TEST(a_word_gives_back_what_was_packed)
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		__u64 word = rd_word(rows[i].first, rows[i].count, rows[i].fingerprint);
+		__u64 word = rd_word(rows[i].first, rows[i].count, 0, rows[i].fingerprint);
 
 		assert_int_equal(word, rows[i].word);
 		assert_int_equal(rd_word_first(word), rows[i].first);
@@ -42,10 +42,11 @@ TEST(a_word_gives_back_what_was_packed)
 
 TEST(flags_in_a_word_disturb_nothing_else)
 {
-	__u64 word = rd_word(0x123456, 0xabcd, 0xfedc) | 0xffULL << 40;
+	__u64 word = rd_word(0x123456, 0xabcd, 0xff, 0xfedc);
 
 	assert_int_equal(rd_word_first(word), 0x123456);
 	assert_int_equal(rd_word_count(word), 0xabcd);
+	assert_int_equal(rd_word_flags(word), 0xff);
 	assert_int_equal(rd_word_fingerprint(word), 0xfedc);
 }
 
@@ -145,11 +146,11 @@ TEST(protocols_and_neighbouring_ports_of_one_address_have_different_fingerprints
 /* What bpftool prints by the fields' names is what the programs read. */
 TEST(the_fields_of_a_word_are_what_the_functions_read)
 {
-	struct rd_frontend frontend = {.word = rd_word(0x123456, 0xabcd, 0xfedc)};
+	struct rd_frontend frontend = {.word = rd_word(0x123456, 0xabcd, 0x5a, 0xfedc)};
 
 	assert_int_equal(frontend.first, 0x123456);
 	assert_int_equal(frontend.count, 0xabcd);
-	assert_int_equal(frontend.flags, 0);
+	assert_int_equal(frontend.flags, 0x5a);
 	assert_int_equal(frontend.fingerprint, 0xfedc);
 }
 

@@ -42,6 +42,30 @@ static void say_ip(const struct rd_ip *ip)
 		say(" %s", rd_ip_format(ip, buffer));
 }
 
+static void say_ips(const char *what, const struct rd_ip *ips, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		say("%s", i ? "" : what);
+		say_ip(&ips[i]);
+	}
+}
+
+static void say_ranges(const struct rd_cidr *ranges, size_t n)
+{
+	char buffer[RD_IP_TEXT];
+
+	for (size_t i = 0; i < n; i++)
+		say("%s %s/%u", i ? "" : " from", rd_ip_format(&ranges[i].base, buffer),
+		    ranges[i].prefix);
+}
+
+static void say_hints(const char *what, char *const *names)
+{
+	for (size_t i = 0; names && names[i]; i++)
+		say("%s%s", i ? "," : what, names[i]);
+	say("%s", names ? ">" : "");
+}
+
 static void say_labels(const struct rd_label *labels, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -57,6 +81,13 @@ static void say_service(const struct rd_service_spec *service)
 	say_ip(&service->cluster_ip[0]);
 	say_ip(&service->cluster_ip[1]);
 	assert_false(service->assigned[0] || service->assigned[1]);
+	say("%s%s", service->internal_local ? " internal-local" : "",
+	    service->external_local ? " external-local" : "");
+	if (service->affinity_seconds)
+		say(" affinity=%u", service->affinity_seconds);
+	say_ips(" external", service->external_ips, service->n_external_ips);
+	say_ips(" ingress", service->lb_ips, service->n_lb_ips);
+	say_ranges(service->source_ranges, service->n_source_ranges);
 	say("%s%s%s", service->headless ? " headless" : "", service->not_ours ? " not-ours" : "",
 	    service->publish_not_ready ? " publish-not-ready" : "");
 	say_labels(service->selector, service->n_selector);
@@ -65,9 +96,12 @@ static void say_service(const struct rd_service_spec *service)
 
 		say(" [%s/%s %u>", port->name, protocol_name(port->protocol), port->port);
 		if (port->target_name)
-			say("%s]", port->target_name);
+			say("%s", port->target_name);
 		else
-			say("%u]", port->target_number);
+			say("%u", port->target_number);
+		if (port->node_port)
+			say(" @%u", port->node_port);
+		say("]");
 	}
 }
 
@@ -91,6 +125,10 @@ static void say_slice(const struct rd_slice_spec *slice)
 			say_ip(&endpoint->ip);
 			say(":%s%s%s", endpoint->ready ? "R" : "", endpoint->serving ? "S" : "",
 			    endpoint->terminating ? "T" : "");
+			if (endpoint->node)
+				say("@%s", endpoint->node);
+			say_hints("<zones ", endpoint->hint_zones);
+			say_hints("<nodes ", endpoint->hint_nodes);
 		}
 		say(" )");
 	}
@@ -100,10 +138,19 @@ static void say_pod(const struct rd_pod_spec *pod)
 {
 	say_ip(&pod->ip[0]);
 	say_ip(&pod->ip[1]);
+	if (pod->node)
+		say(" @%s", pod->node);
 	say("%s%s%s", pod->ready ? " ready" : "", pod->terminating ? " terminating" : "",
 	    pod->ended ? " ended" : "");
 	say_labels(pod->labels, pod->n_labels);
 	say_ports(pod->ports, pod->n_ports);
+}
+
+static void say_node(const struct rd_node_spec *node)
+{
+	if (node->zone)
+		say(" in %s", node->zone);
+	say_ips(" at", node->addresses, node->n_addresses);
 }
 
 /* One line for each object. */
@@ -128,6 +175,8 @@ static const char *describe(const struct rd_decoded *decoded)
 			say_pod(&object->pod);
 			break;
 		case RD_NODE:
+			say_node(&object->node);
+			break;
 		case RD_KINDS:
 			break;
 		}
@@ -197,19 +246,21 @@ static void expect_file(const char *path, const char *expected)
 
 TEST(a_recorded_list_of_services_is_decoded)
 {
-	expect_file("tests/data/kube-api/services-list.json",
-		    "Service default/kubernetes ClusterIP 10.96.0.1 [https/TCP 443>16443]\n"
-		    "Service example/backend-service ClusterIP 10.96.151.12 [/TCP 5000>5000]\n"
-		    "Service example/dns ClusterIP 10.96.0.10 [dns/UDP 53>53] [dns-tcp/TCP 53>53]\n"
-		    "Service example/empty ClusterIP 10.96.30.30 [/TCP 80>8080]\n"
-		    "Service example/frontend-service NodePort 10.96.173.32 [/TCP 3000>3000]\n"
-		    "Service example/lb LoadBalancer 10.96.40.40 [/TCP 443>8443]\n"
-		    "Service example/sticky ClusterIP 10.96.20.20 [/TCP 80>8080]");
+	expect_file(
+		"tests/data/kube-api/services-list.json",
+		"Service default/kubernetes ClusterIP 10.96.0.1 [https/TCP 443>16443]\n"
+		"Service example/backend-service ClusterIP 10.96.151.12 [/TCP 5000>5000]\n"
+		"Service example/dns ClusterIP 10.96.0.10 [dns/UDP 53>53] [dns-tcp/TCP 53>53]\n"
+		"Service example/empty ClusterIP 10.96.30.30 [/TCP 80>8080]\n"
+		"Service example/frontend-service NodePort 10.96.173.32 [/TCP 3000>3000 @30300]\n"
+		"Service example/lb LoadBalancer 10.96.40.40 external-local external 198.51.100.7 "
+		"ingress 203.0.113.9 from 192.0.2.0/24 [/TCP 443>8443 @30443]\n"
+		"Service example/sticky ClusterIP 10.96.20.20 affinity=60 [/TCP 80>8080]");
 }
 
 TEST(a_recorded_list_of_slices_is_decoded)
 {
-	static const char three[] = "10.244.0.5:RS 10.244.0.6:RS 10.244.1.9:RS )";
+	static const char three[] = "10.244.0.5:RS@node1 10.244.0.6:RS@node1 10.244.1.9:RS@node2 )";
 	char expected[2000];
 
 	snprintf(expected, sizeof(expected),
@@ -234,7 +285,7 @@ TEST(a_recorded_list_of_endpoints_is_decoded)
 
 TEST(a_recorded_list_of_nodes_is_decoded)
 {
-	expect_file("tests/data/kube-api/nodes-list.json", "Node /node1");
+	expect_file("tests/data/kube-api/nodes-list.json", "Node /node1 in z1 at 10.10.0.1");
 }
 
 TEST(a_recorded_creation_time_is_decoded)
@@ -270,7 +321,7 @@ TEST(services_are_decoded_with_the_defaults_of_the_api)
 		 "\"http\",\"protocol\":\"TCP\",\"port\":80,\"targetPort\":8080,\"nodePort\":"
 		 "30080},{\"name\":\"dns\",\"protocol\":\"UDP\",\"port\":53,\"targetPort\":"
 		 "\"dns-udp\"},{\"name\":\"s\",\"protocol\":\"SCTP\",\"port\":65535}]}}",
-		 "Service shop/web NodePort 10.96.0.1 app=web tier= [http/TCP 80>8080] "
+		 "Service shop/web NodePort 10.96.0.1 app=web tier= [http/TCP 80>8080 @30080] "
 		 "[dns/UDP 53>dns-udp] [s/SCTP 65535>0]"},
 		{SERVICE("{\"type\":\"LoadBalancer\",\"ports\":[{\"port\":1,\"targetPort\":0}]}"),
 		 "Service default/web LoadBalancer [/TCP 1>0]"},
@@ -315,7 +366,7 @@ TEST(services_are_decoded_with_the_defaults_of_the_api)
 		 "Service default/web ClusterIP [a/TCP 53>0] [b/UDP 53>0]"},
 		/* Keys are told apart by case; what is not known is passed over. */
 		{"{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\",\"Name\":\"x\"},\"spec\":"
-		 "{\"Type\":\"NodePort\",\"CLUSTERIP\":\"None\",\"sessionAffinity\":\"ClientIP\","
+		 "{\"Type\":\"NodePort\",\"CLUSTERIP\":\"None\",\"SessionAffinity\":\"ClientIP\","
 		 "\"ports\":[{\"port\":80,\"Port\":81}]},\"status\":{\"loadBalancer\":{}}}",
 		 "Service default/web ClusterIP [/TCP 80>0]"},
 	};
@@ -332,7 +383,14 @@ TEST(slices_are_decoded_with_the_defaults_of_the_api)
 		{SLICE("\"ports\":[{\"name\":\"http\",\"protocol\":\"UDP\",\"port\":80}],"
 		       "\"endpoints\":[{\"addresses\":[\"10.0.0.1\"]}]"),
 		 "EndpointSlice default/web-1 of \"web\" ( [http/UDP 80] 10.0.0.1:RS )"},
-		/* B1. */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(B1_absent_conditions_are_ready_serving_and_not_terminating)
+{
+	static const struct row rows[] = {
 		{SLICE("\"endpoints\":["
 		       "{\"addresses\":[\"10.0.0.1\"],\"conditions\":{}},"
 		       "{\"addresses\":[\"10.0.0.2\"],\"conditions\":null},"
@@ -345,16 +403,37 @@ TEST(slices_are_decoded_with_the_defaults_of_the_api)
 		       "true,\"terminating\":false}}]"),
 		 "EndpointSlice default/web-1 of \"web\" ( 10.0.0.1:RS 10.0.0.2:RS 10.0.0.3:RS "
 		 "10.0.0.4:S 10.0.0.5:T 10.0.0.6:RS )"},
-		/* A14. */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A14_a_slice_may_have_null_for_endpoints_and_ports)
+{
+	static const struct row rows[] = {
 		{SLICE("\"addressType\":\"IPv4\",\"endpoints\":null,\"ports\":null"),
 		 "EndpointSlice default/web-1 of \"web\" ( )"},
 		{"{" SLICE_OF_WEB "}", "EndpointSlice default/web-1 of \"web\" ( )"},
-		/* A10: no port at all; an absent name is "". */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A10_a_slice_port_with_null_for_name_or_number_or_0_is_no_port)
+{
+	static const struct row rows[] = {
 		{SLICE("\"ports\":[{\"name\":null,\"port\":80},{\"name\":\"a\",\"port\":null},"
 		       "{\"name\":\"b\"},{\"name\":\"c\",\"port\":0},{\"name\":\"d\",\"port\":1},"
 		       "{\"port\":2,\"protocol\":null}]"),
 		 "EndpointSlice default/web-1 of \"web\" ( [d/TCP 1] [/TCP 2] )"},
-		/* A11: only the first address; none is no endpoint; FQDN is ignored. */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A11_only_the_first_address_counts_and_fqdn_slices_do_not)
+{
+	static const struct row rows[] = {
 		{SLICE("\"endpoints\":[{\"addresses\":[\"10.0.0.1\",\"10.0.0.2\",\"x\"]},"
 		       "{\"addresses\":[]},{\"addresses\":null},{}]"),
 		 "EndpointSlice default/web-1 of \"web\" ( 10.0.0.1:RS )"},
@@ -363,10 +442,24 @@ TEST(slices_are_decoded_with_the_defaults_of_the_api)
 		 "EndpointSlice default/web-1 of \"web\" ignored ( )"},
 		{SLICE("\"addressType\":\"IPv6\",\"endpoints\":[{\"addresses\":[\"fd00::1\"]}]"),
 		 "EndpointSlice default/web-1 of \"web\" ( fd00::1:RS )"},
-		/* A16. */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A16_leading_zeros_of_an_endpoints_address_are_decimal)
+{
+	static const struct row rows[] = {
 		{SLICE("\"endpoints\":[{\"addresses\":[\"010.0.0.08\"]}]"),
 		 "EndpointSlice default/web-1 of \"web\" ( 10.0.0.8:RS )"},
-		/* A12: without an owner, or with an empty one. */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A12_a_slice_without_an_owner_is_nobodys)
+{
+	static const struct row rows[] = {
 		{"{\"apiVersion\":\"discovery.k8s.io/"
 		 "v1\",\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"a\"}}",
 		 "EndpointSlice default/a of \"\" ( )"},
@@ -374,13 +467,27 @@ TEST(slices_are_decoded_with_the_defaults_of_the_api)
 		 "v1\",\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"a\",\"labels\":"
 		 "{\"kubernetes.io/service-name\":\"\"}}}",
 		 "EndpointSlice default/a of \"\" ( )"},
-		/* A4: whatever the label's value. */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A4_a_slice_with_the_headless_label_is_ignored)
+{
+	static const struct row rows[] = {
 		{"{\"apiVersion\":\"discovery.k8s.io/"
 		 "v1\",\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"a\",\"labels\":"
 		 "{\"kubernetes.io/service-name\":\"web\",\"service.kubernetes.io/headless\":"
 		 "\"\"}},\"endpoints\":[{\"addresses\":[\"10.0.0.1\"]}]}",
 		 "EndpointSlice default/a of \"web\" ignored ( )"},
-		/* A name is a subdomain, with dots. */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(a_slices_name_is_a_subdomain)
+{
+	static const struct row rows[] = {
 		{"{\"apiVersion\":\"discovery.k8s.io/"
 		 "v1\",\"kind\":\"EndpointSlice\",\"apiVersion\":\"discovery.k8s.io/"
 		 "v1\",\"metadata\":"
@@ -391,7 +498,7 @@ TEST(slices_are_decoded_with_the_defaults_of_the_api)
 	EXPECT_OBJECTS(rows);
 }
 
-TEST(endpoints_are_decoded_as_the_mirroring_controller_would)
+TEST(A17_A18_endpoints_are_decoded_as_the_mirroring_controller_would)
 {
 	static const struct row rows[] = {
 		{ENDPOINTS("\"subsets\":[{\"addresses\":[{\"ip\":\"10.0.0.1\"},{\"ip\":"
@@ -406,8 +513,14 @@ TEST(endpoints_are_decoded_as_the_mirroring_controller_would)
 		{ENDPOINTS("\"subsets\":[{\"addresses\":null,\"notReadyAddresses\":null,"
 			   "\"ports\":null},{}]"),
 		 "Endpoints default/web of \"web\" ( ) ( )"},
-		/* A18: skip-mirror only where it is "true"; the leader's annotation
-		 * whatever it says. */
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A18_endpoints_that_are_not_mirrored_are_ignored)
+{
+	static const struct row rows[] = {
 		{"{\"kind\":\"Endpoints\",\"metadata\":{\"name\":\"web\",\"labels\":"
 		 "{\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}}}",
 		 "Endpoints default/web of \"web\" ignored"},
@@ -963,23 +1076,427 @@ TEST(nesting_has_a_limit)
 	rd_decoded_clear(&decoded);
 }
 
+/* ---- traffic policies, external addresses, affinity, hints and nodes ---------------------------
+ */
+
+#define ONE_PORT "\"ports\":[{\"port\":80}]}"
+#define WITH(fields) SERVICE("{" fields "," ONE_PORT)
+#define STATUS(status)                                                                             \
+	"{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\"},\"spec\":{" ONE_PORT                \
+	",\"status\":" status "}"
+#define INGRESS(list) STATUS("{\"loadBalancer\":{\"ingress\":" list "}}")
+#define IS_WEB "Service default/web ClusterIP"
+#define PORT_80 " [/TCP 80>0]"
+
+TEST(A3_the_proxy_name_label_and_the_exclude_annotation_make_a_service_not_ours)
+{
+#define LABELLED(meta)                                                                             \
+	"{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\"," meta "},\"spec\":{" ONE_PORT "}"
+	static const struct row rows[] = {
+		{LABELLED("\"labels\":{\"service.kubernetes.io/service-proxy-name\":\"x\"}"),
+		 IS_WEB " not-ours" PORT_80},
+		{LABELLED("\"labels\":{\"service.kubernetes.io/service-proxy-name\":null}"),
+		 IS_WEB " not-ours" PORT_80},
+		{LABELLED("\"annotations\":{\"service.kubernetes.io/service-proxy-name\":\"x\"}"),
+		 IS_WEB PORT_80},
+		{LABELLED("\"annotations\":{\"redial.io/exclude\":\"true\"}"),
+		 IS_WEB " not-ours" PORT_80},
+		{LABELLED("\"annotations\":{\"redial.io/exclude\":\"false\"}"), IS_WEB PORT_80},
+		{LABELLED("\"annotations\":{\"redial.io/exclude\":\"\"}"), IS_WEB PORT_80},
+		{LABELLED("\"annotations\":{\"redial.io/exclude\":null}"), IS_WEB PORT_80},
+		{LABELLED("\"annotations\":null"), IS_WEB PORT_80},
+		{LABELLED("\"labels\":{\"redial.io/exclude\":\"true\"}"), IS_WEB PORT_80},
+	};
+	static const struct row errors[] = {
+		{LABELLED("\"annotations\":{\"redial.io/exclude\":true}"),
+		 WEB "redial.io/exclude must be a string"},
+		{LABELLED("\"annotations\":[]"), WEB "annotations must be an object"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(A5_each_family_has_the_address_that_is_of_it)
+{
+	static const struct row rows[] = {
+		{WITH("\"ipFamilies\":[\"IPv6\",\"IPv4\"],\"clusterIP\":\"fd00::1\","
+		      "\"clusterIPs\":[\"fd00::1\",\"10.96.0.1\"]"),
+		 IS_WEB " 10.96.0.1 fd00::1" PORT_80},
+		{WITH("\"ipFamilies\":[\"IPv6\"],\"clusterIPs\":[\"fd00::1\"]"),
+		 IS_WEB " fd00::1" PORT_80},
+		{WITH("\"clusterIP\":\"10.96.0.1\""), IS_WEB " 10.96.0.1" PORT_80},
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A10_a_slice_ports_protocol_is_tcp_unless_it_says_so)
+{
+	static const struct row rows[] = {
+		{SLICE("\"ports\":[{\"name\":\"a\",\"port\":1},{\"name\":\"b\",\"port\":2,"
+		       "\"protocol\":null},{\"name\":\"c\",\"port\":3,\"protocol\":\"SCTP\"}]"),
+		 "EndpointSlice default/web-1 of \"web\" ( [a/TCP 1] [b/TCP 2] [c/SCTP 3] )"},
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A12_who_manages_a_slice_does_not_matter)
+{
+	static const struct row rows[] = {
+		{"{\"apiVersion\":\"discovery.k8s.io/v1\",\"kind\":\"EndpointSlice\",\"metadata\":"
+		 "{\"name\":\"a\",\"labels\":{\"kubernetes.io/service-name\":\"web\","
+		 "\"endpointslice.kubernetes.io/managed-by\":\"me\"}}}",
+		 "EndpointSlice default/a of \"web\" ( )"},
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(A16_leading_zeros_are_decimal_wherever_an_address_stands)
+{
+	static const struct row rows[] = {
+		{WITH("\"clusterIP\":\"010.096.000.010\",\"externalIPs\":[\"0192.00.02.08\"],"
+		      "\"loadBalancerSourceRanges\":[\"010.0.0.0/8\"]"),
+		 IS_WEB " 10.96.0.10 external 192.0.2.8 from 10.0.0.0/8" PORT_80},
+		{INGRESS("[{\"ip\":\"0192.0.02.09\"}]"), IS_WEB " ingress 192.0.2.9" PORT_80},
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n\"},\"status\":{\"addresses\":[{"
+		 "\"type\":\"InternalIP\",\"address\":\"0172.018.0.01\"}]}}",
+		 "Node /n at 172.18.0.1"},
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(B3_endpoints_say_on_which_node_they_are)
+{
+	static const struct row rows[] = {
+		{SLICE("\"endpoints\":[{\"addresses\":[\"10.0.0.1\"],\"nodeName\":\"n1\"},"
+		       "{\"addresses\":[\"10.0.0.2\"],\"nodeName\":\"\"},"
+		       "{\"addresses\":[\"10.0.0.3\"],\"nodeName\":null}]"),
+		 "EndpointSlice default/web-1 of \"web\" ( 10.0.0.1:RS@n1 10.0.0.2:RS 10.0.0.3:RS "
+		 ")"},
+		{ENDPOINTS("\"subsets\":[{\"addresses\":[{\"ip\":\"10.0.0.1\",\"nodeName\":\"n1\"},"
+			   "{\"ip\":\"10.0.0.2\",\"nodeName\":\"\"}],\"notReadyAddresses\":[{"
+			   "\"ip\":\"10.0.0.3\",\"nodeName\":\"n2\"}]}]"),
+		 "Endpoints default/web of \"web\" ( 10.0.0.1:RS@n1 10.0.0.2:RS 10.0.0.3:S@n2 )"},
+		{POD("\"spec\":{\"nodeName\":\"n1\"}"), "Pod default/web-1 @n1 ready"},
+		{POD("\"spec\":{\"nodeName\":\"\"}"), "Pod default/web-1 ready"},
+	};
+	static const struct row errors[] = {
+		{SLICE("\"endpoints\":[{\"addresses\":[\"10.0.0.1\"],\"nodeName\":7}]"),
+		 WEB_1 "nodeName must be a string"},
+		{ENDPOINTS("\"subsets\":[{\"addresses\":[{\"ip\":\"10.0.0.1\",\"nodeName\":7}]}]"),
+		 "Endpoints default/web: nodeName must be a string"},
+		{POD("\"spec\":{\"nodeName\":[]}"), POD_1 "nodeName must be a string"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(B5_hints_are_decoded_and_an_empty_list_is_none)
+{
+#define HINTED(hints) SLICE("\"endpoints\":[{\"addresses\":[\"10.0.0.1\"],\"hints\":" hints "}]")
+#define IS_HINTED(hints) "EndpointSlice default/web-1 of \"web\" ( 10.0.0.1:RS" hints " )"
+	static const struct row rows[] = {
+		{HINTED("{\"forZones\":[{\"name\":\"z1\"},{\"name\":\"z2\"}]}"),
+		 IS_HINTED("<zones z1,z2>")},
+		{HINTED("{\"forZones\":[{\"name\":\"z1\"}],\"forNodes\":[{\"name\":\"n1\"}]}"),
+		 IS_HINTED("<zones z1><nodes n1>")},
+		{HINTED("{\"forNodes\":[{\"name\":\"n1\"}]}"), IS_HINTED("<nodes n1>")},
+		{HINTED("{\"forZones\":[],\"forNodes\":null}"), IS_HINTED("")},
+		{HINTED("{}"), IS_HINTED("")},
+		{HINTED("null"), IS_HINTED("")},
+	};
+	static const struct row errors[] = {
+		{HINTED("[]"), WEB_1 "hints must be an object"},
+		{HINTED("{\"forZones\":{}}"), WEB_1 "forZones must be a list"},
+		{HINTED("{\"forZones\":[{\"name\":7}]}"), WEB_1 "name must be a string"},
+		{HINTED("{\"forZones\":[{\"name\":\"z1\"},{\"name\":7}]}"),
+		 WEB_1 "name must be a string"},
+		{HINTED("{\"forNodes\":\"n1\"}"), WEB_1 "forNodes must be a list"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(B7_traffic_distribution_and_topology_annotations_are_not_read)
+{
+	static const struct row rows[] = {
+		{"{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\",\"annotations\":"
+		 "{\"service.kubernetes.io/topology-mode\":\"Auto\","
+		 "\"service.kubernetes.io/topology-aware-hints\":7}},\"spec\":"
+		 "{\"trafficDistribution\":\"PreferClose\"," ONE_PORT "}",
+		 IS_WEB PORT_80},
+		{WITH("\"trafficDistribution\":{\"anything\":7}"), IS_WEB PORT_80},
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(B7_a_nodes_zone_and_addresses_are_decoded)
+{
+#define NODE(labels, addresses)                                                                    \
+	"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"labels\":" labels                      \
+	"},\"status\":{\"addresses\":" addresses "}}"
+	static const struct row rows[] = {
+		{NODE("{\"topology.kubernetes.io/zone\":\"z1\"}",
+		      "[{\"type\":\"InternalIP\",\"address\":\"172.18.0.2\"},"
+		      "{\"type\":\"Hostname\",\"address\":\"n1\"},"
+		      "{\"type\":\"ExternalIP\",\"address\":\"2001:db8::2\"},"
+		      "{\"type\":\"InternalDNS\",\"address\":\"172.18.0.3\"}]"),
+		 "Node /n1 in z1 at 172.18.0.2 2001:db8::2"},
+		{NODE("{\"topology.kubernetes.io/zone\":\"\"}", "[]"), "Node /n1"},
+		{NODE("{\"topology.kubernetes.io/region\":\"r\"}", "null"), "Node /n1"},
+		{NODE("null", "[{},{\"type\":null,\"address\":null}]"), "Node /n1"},
+	};
+	static const struct row errors[] = {
+		{NODE("[]", "[]"), "Node n1: labels must be an object"},
+		{NODE("{\"topology.kubernetes.io/zone\":1}", "[]"),
+		 "Node n1: topology.kubernetes.io/zone must be a string"},
+		{NODE("{}", "{}"), "Node n1: addresses must be a list"},
+		{NODE("{}", "[{\"type\":7}]"), "Node n1: type must be a string"},
+		{NODE("{}", "[{\"type\":\"InternalIP\"}]"),
+		 "Node n1: address \"\" is not an IP address"},
+		{NODE("{}", "[{\"type\":\"ExternalIP\",\"address\":\"x\"}]"),
+		 "Node n1: address \"x\" is not an IP address"},
+		{NODE("{}", "[{\"type\":\"Hostname\",\"address\":7}]"),
+		 "Node n1: address must be a string"},
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"},\"status\":7}",
+		 "Node n1: status must be an object"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(B9_traffic_policies_are_cluster_unless_they_say_local)
+{
+	static const struct row rows[] = {
+		{WITH("\"internalTrafficPolicy\":\"Local\""), IS_WEB " internal-local" PORT_80},
+		{WITH("\"externalTrafficPolicy\":\"Local\""), IS_WEB " external-local" PORT_80},
+		{WITH("\"internalTrafficPolicy\":\"Local\",\"externalTrafficPolicy\":\"Local\""),
+		 IS_WEB " internal-local external-local" PORT_80},
+		{WITH("\"internalTrafficPolicy\":\"Cluster\",\"externalTrafficPolicy\":"
+		      "\"Cluster\""),
+		 IS_WEB PORT_80},
+		{WITH("\"internalTrafficPolicy\":null,\"externalTrafficPolicy\":null"),
+		 IS_WEB PORT_80},
+	};
+	static const struct row errors[] = {
+		{WITH("\"internalTrafficPolicy\":\"local\""),
+		 WEB "internalTrafficPolicy \"local\" is neither Cluster nor Local"},
+		{WITH("\"internalTrafficPolicy\":\"\""),
+		 WEB "internalTrafficPolicy \"\" is neither Cluster nor Local"},
+		{WITH("\"internalTrafficPolicy\":7"), WEB "internalTrafficPolicy must be a string"},
+		{WITH("\"externalTrafficPolicy\":\"PreferLocal\""),
+		 WEB "externalTrafficPolicy \"PreferLocal\" is neither Cluster nor Local"},
+		{WITH("\"externalTrafficPolicy\":[]"),
+		 WEB "externalTrafficPolicy must be a string"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(C6_node_ports_are_decoded_and_0_is_none)
+{
+#define NODE_PORT(number) SERVICE("{\"ports\":[{\"port\":80,\"nodePort\":" number "}]}")
+	static const struct row rows[] = {
+		{NODE_PORT("30080"), IS_WEB " [/TCP 80>0 @30080]"},
+		{NODE_PORT("1"), IS_WEB " [/TCP 80>0 @1]"},
+		{NODE_PORT("65535"), IS_WEB " [/TCP 80>0 @65535]"},
+		{NODE_PORT("0"), IS_WEB PORT_80},
+		{NODE_PORT("null"), IS_WEB PORT_80},
+	};
+	static const struct row errors[] = {
+		{NODE_PORT("65536"), WEB "nodePort 65536 is not a port, which is 1 to 65535"},
+		{NODE_PORT("-1"), WEB "nodePort -1 is not a port, which is 1 to 65535"},
+		{NODE_PORT("30080.5"), WEB "nodePort 30080.5 is not a port, which is 1 to 65535"},
+		{NODE_PORT("\"30080\""), WEB "nodePort must be a number"},
+		{NODE_PORT("true"), WEB "nodePort must be a number"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(a_fraction_that_rounds_to_no_node_port_is_refused)
+{
+	static const struct row rows[] = {
+		{NODE_PORT("0.5"), WEB "nodePort 0.5 is not a port, which is 1 to 65535"},
+	};
+
+	EXPECT_ERRORS(rows);
+}
+
+TEST(C8_external_ips_are_decoded)
+{
+	static const struct row rows[] = {
+		{WITH("\"externalIPs\":[\"192.0.2.1\",\"2001:db8::1\"]"),
+		 IS_WEB " external 192.0.2.1 2001:db8::1" PORT_80},
+		{WITH("\"externalIPs\":[]"), IS_WEB PORT_80},
+		{WITH("\"externalIPs\":null"), IS_WEB PORT_80},
+	};
+	static const struct row errors[] = {
+		{WITH("\"externalIPs\":\"192.0.2.1\""), WEB "externalIPs must be a list"},
+		{WITH("\"externalIPs\":[7]"), WEB "externalIPs must hold strings"},
+		{WITH("\"externalIPs\":[\"192.0.2.1\",null]"), WEB "externalIPs must hold strings"},
+		{WITH("\"externalIPs\":[\"192.0.2.1\",\"192.0.2.0/24\"]"),
+		 WEB "externalIPs \"192.0.2.0/24\" is not an IP address"},
+		{WITH("\"externalIPs\":[\"\"]"), WEB "externalIPs \"\" is not an IP address"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(C9_ingress_addresses_with_the_mode_vip_or_none_are_decoded)
+{
+	static const struct row rows[] = {
+		{INGRESS("[{\"ip\":\"192.0.2.2\"},{\"ip\":\"2001:db8::2\",\"ipMode\":\"VIP\"},"
+			 "{\"ip\":\"192.0.2.3\",\"ipMode\":null}]"),
+		 IS_WEB " ingress 192.0.2.2 2001:db8::2 192.0.2.3" PORT_80},
+		{INGRESS("[{\"ip\":\"192.0.2.2\",\"ipMode\":\"Proxy\"},{\"hostname\":\"lb."
+			 "example\"},"
+			 "{\"ip\":\"\",\"hostname\":\"lb.example\"},{}]"),
+		 IS_WEB PORT_80},
+		/* A mode that is not known is not VIP; its address is not looked at. */
+		{INGRESS("[{\"ip\":\"192.0.2.2\",\"ipMode\":\"Other\"},{\"ip\":\"x\",\"ipMode\":"
+			 "\"Proxy\"}]"),
+		 IS_WEB PORT_80},
+		{INGRESS("[{\"ip\":\"192.0.2.2\",\"hostname\":\"lb.example\",\"ports\":[]}]"),
+		 IS_WEB " ingress 192.0.2.2" PORT_80},
+		{INGRESS("null"), IS_WEB PORT_80},
+		{STATUS("{\"loadBalancer\":null}"), IS_WEB PORT_80},
+		{STATUS("null"), IS_WEB PORT_80},
+	};
+	static const struct row errors[] = {
+		{STATUS("7"), WEB "status must be an object"},
+		{STATUS("{\"loadBalancer\":[]}"), WEB "loadBalancer must be an object"},
+		{INGRESS("{}"), WEB "ingress must be a list"},
+		{INGRESS("[{\"ip\":7}]"), WEB "ip must be a string"},
+		{INGRESS("[{\"ip\":\"192.0.2.2\",\"ipMode\":7}]"), WEB "ipMode must be a string"},
+		{INGRESS("[{\"ip\":\"lb.example\"}]"),
+		 WEB "ingress ip \"lb.example\" is not an IP address"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(C10_source_ranges_may_have_white_space_around_them)
+{
+#define RANGES(list) WITH("\"loadBalancerSourceRanges\":" list)
+	static const struct row rows[] = {
+		{RANGES("[\"10.0.0.0/8\",\"fd00::/8\"]"),
+		 IS_WEB " from 10.0.0.0/8 fd00::/8" PORT_80},
+		{RANGES("[\" 10.0.0.0/8\",\"\\t192.0.2.0/24 \\n\",\"fd00::/8  \"]"),
+		 IS_WEB " from 10.0.0.0/8 192.0.2.0/24 fd00::/8" PORT_80},
+		{RANGES("[\"10.1.2.3/8\"]"), IS_WEB " from 10.0.0.0/8" PORT_80},
+		{RANGES("[]"), IS_WEB PORT_80},
+		{RANGES("null"), IS_WEB PORT_80},
+	};
+#define BAD_RANGE(text) WEB "loadBalancerSourceRanges \"" text "\" is not a network"
+	static const struct row errors[] = {
+		{RANGES("\"10.0.0.0/8\""), WEB "loadBalancerSourceRanges must be a list"},
+		{RANGES("[7]"), WEB "loadBalancerSourceRanges must hold strings"},
+		{RANGES("[\"10.0.0.0/8\",\"10.0.0.0\"]"), BAD_RANGE("10.0.0.0")},
+		{RANGES("[\"10.0.0.0/33\"]"), BAD_RANGE("10.0.0.0/33")},
+		{RANGES("[\"10.0.0.0 /8\"]"), BAD_RANGE("10.0.0.0 /8")},
+		{RANGES("[\"10.0.0.0/8 10.1.0.0/8\"]"), BAD_RANGE("10.0.0.0/8 10.1.0.0/8")},
+		{RANGES("[\"\"]"), BAD_RANGE("")},
+		{RANGES("[\"  \"]"), BAD_RANGE("  ")},
+		{RANGES("[\"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/8\"]"),
+		 BAD_RANGE("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/8")},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(D1_affinity_lasts_3_hours_unless_its_timeout_says_otherwise)
+{
+#define AFFINITY(timeout)                                                                          \
+	WITH("\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":{\"clientIP\":"           \
+	     "{\"timeoutSeconds\":" timeout "}}")
+	static const struct row rows[] = {
+		{WITH("\"sessionAffinity\":\"ClientIP\""), IS_WEB " affinity=10800" PORT_80},
+		{AFFINITY("null"), IS_WEB " affinity=10800" PORT_80},
+		{AFFINITY("1"), IS_WEB " affinity=1" PORT_80},
+		{AFFINITY("86400"), IS_WEB " affinity=86400" PORT_80},
+		{WITH("\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":{\"clientIP\":"
+		      "null}"),
+		 IS_WEB " affinity=10800" PORT_80},
+		{WITH("\"sessionAffinity\":\"None\""), IS_WEB PORT_80},
+		{WITH("\"sessionAffinity\":null"), IS_WEB PORT_80},
+		{WITH("\"sessionAffinityConfig\":{\"clientIP\":{\"timeoutSeconds\":5}}"),
+		 IS_WEB PORT_80},
+	};
+	static const struct row errors[] = {
+		{AFFINITY("0"), WEB "timeoutSeconds must be a number from 1 to 86400"},
+		{AFFINITY("-1"), WEB "timeoutSeconds must be a number from 1 to 86400"},
+		{AFFINITY("86401"), WEB "timeoutSeconds must be a number from 1 to 86400"},
+		{AFFINITY("1e99"), WEB "timeoutSeconds must be a number from 1 to 86400"},
+		{AFFINITY("\"5\""), WEB "timeoutSeconds must be a number from 1 to 86400"},
+		{WITH("\"sessionAffinity\":\"clientIP\""),
+		 WEB "sessionAffinity \"clientIP\" is neither None nor ClientIP"},
+		{WITH("\"sessionAffinity\":\"\""),
+		 WEB "sessionAffinity \"\" is neither None nor ClientIP"},
+		{WITH("\"sessionAffinity\":7"), WEB "sessionAffinity must be a string"},
+		{WITH("\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":7"),
+		 WEB "sessionAffinityConfig must be an object"},
+		{WITH("\"sessionAffinity\":\"ClientIP\",\"sessionAffinityConfig\":{\"clientIP\":"
+		      "7}"),
+		 WEB "clientIP must be an object"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
+TEST(a_timeout_that_is_a_fraction_is_refused)
+{
+	static const struct row rows[] = {
+		{AFFINITY("86400.5"), WEB "timeoutSeconds must be a number from 1 to 86400"},
+		{AFFINITY("1.5"), WEB "timeoutSeconds must be a number from 1 to 86400"},
+	};
+
+	EXPECT_ERRORS(rows);
+}
+
 /* ---- out of memory ------------------------------------------------------------------------- */
 
 static const char everything[] =
 	"{\"kind\":\"List\",\"items\":["
-	"{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\"},\"spec\":{\"selector\":{\"a\":\"b\","
+	"{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\"},\"status\":{\"loadBalancer\":"
+	"{\"ingress\":[{\"ip\":\"192.0.2.2\"},{\"hostname\":\"x\"}]}},\"spec\":{\"type\":"
+	"\"LoadBalancer\",\"sessionAffinity\":\"ClientIP\",\"internalTrafficPolicy\":\"Local\","
+	"\"externalTrafficPolicy\":\"Local\",\"externalIPs\":[\"192.0.2.1\",\"2001:db8::1\"],"
+	"\"loadBalancerSourceRanges\":[\"10.0.0.0/8\",\" fd00::/8\"],\"selector\":{\"a\":\"b\","
 	"\"c\":\"d\"},\"clusterIPs\":[\"10.96.0.1\"],\"ports\":[{\"name\":\"a\",\"port\":80,"
 	"\"targetPort\":\"http\"},{\"name\":\"b\",\"port\":81}]}},"
 	"{" SLICE_OF_WEB ",\"ports\":[{\"name\":\"a\",\"port\":80},{\"name\":\"b\",\"port\":81}],"
-	"\"endpoints\":[{\"addresses\":[\"10.0.0.1\"]},{\"addresses\":[\"10.0.0.2\"]}]},"
+	"\"endpoints\":[{\"addresses\":[\"10.0.0.1\"],\"nodeName\":\"n1\",\"hints\":{\"forZones\":"
+	"[{\"name\":\"z1\"},{\"name\":\"z2\"}],\"forNodes\":[{\"name\":\"n1\"},{\"name\":\"n2\"}]}}"
+	","
+	"{\"addresses\":[\"10.0.0.2\"],\"nodeName\":\"n2\",\"hints\":{\"forZones\":[{\"name\":"
+	"\"z2\"}]}}]},"
 	"{\"kind\":\"Endpoints\",\"metadata\":{\"name\":\"web\"},\"subsets\":[{\"addresses\":"
-	"[{\"ip\":\"10.0.0.1\"}],\"ports\":[{\"name\":\"a\",\"port\":1}]},{\"notReadyAddresses\":"
+	"[{\"ip\":\"10.0.0.1\",\"nodeName\":\"n1\"}],\"ports\":[{\"name\":\"a\",\"port\":1}]},{"
+	"\"notReadyAddresses\":"
 	"[{\"ip\":\"10.0.0.1\"}],\"ports\":[{\"name\":\"a\",\"port\":1}]}]},"
 	"{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\"}},\"spec\":"
-	"{\"containers\":[{\"ports\":[{\"name\":\"x\",\"containerPort\":1},{\"containerPort\":2},"
+	"{\"nodeName\":\"n1\",\"containers\":[{\"ports\":[{\"name\":\"x\",\"containerPort\":1},{"
+	"\"containerPort\":2},"
 	"{\"containerPort\":3}]}]}},"
 	"{\"kind\":\"Secret\"},"
-	"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n\"}}]}";
+	"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n\",\"labels\":"
+	"{\"topology.kubernetes.io/zone\":\"z1\"}},\"status\":{\"addresses\":[{\"type\":"
+	"\"InternalIP\",\"address\":\"172.18.0.2\"}]}}]}";
 
 /* Decode with every allocation failing in turn, until it succeeds. */
 static void run_out_of_memory(unsigned at_least)
@@ -1007,7 +1524,7 @@ static void run_out_of_memory(unsigned at_least)
 
 TEST(out_of_memory_in_the_decoder_is_enomem)
 {
-	run_out_of_memory(30);
+	run_out_of_memory(50);
 }
 
 static int hook_json(void **fixture)
@@ -1046,7 +1563,7 @@ TEST(out_of_memory_in_the_json_library_leaks_nothing)
 
 TEST(out_of_memory_in_the_json_library_is_enomem)
 {
-	run_out_of_memory(200);
+	run_out_of_memory(300);
 }
 
 int main(void)
@@ -1059,7 +1576,16 @@ int main(void)
 		cmocka_unit_test(a_recorded_creation_time_is_decoded),
 		cmocka_unit_test(services_are_decoded_with_the_defaults_of_the_api),
 		cmocka_unit_test(slices_are_decoded_with_the_defaults_of_the_api),
-		cmocka_unit_test(endpoints_are_decoded_as_the_mirroring_controller_would),
+		cmocka_unit_test(B1_absent_conditions_are_ready_serving_and_not_terminating),
+		cmocka_unit_test(A14_a_slice_may_have_null_for_endpoints_and_ports),
+		cmocka_unit_test(A10_a_slice_port_with_null_for_name_or_number_or_0_is_no_port),
+		cmocka_unit_test(A11_only_the_first_address_counts_and_fqdn_slices_do_not),
+		cmocka_unit_test(A16_leading_zeros_of_an_endpoints_address_are_decimal),
+		cmocka_unit_test(A12_a_slice_without_an_owner_is_nobodys),
+		cmocka_unit_test(A4_a_slice_with_the_headless_label_is_ignored),
+		cmocka_unit_test(a_slices_name_is_a_subdomain),
+		cmocka_unit_test(A17_A18_endpoints_are_decoded_as_the_mirroring_controller_would),
+		cmocka_unit_test(A18_endpoints_that_are_not_mirrored_are_ignored),
 		cmocka_unit_test(pods_are_decoded_with_the_defaults_of_the_api),
 		cmocka_unit_test(an_object_without_an_api_version_is_taken_by_its_kind),
 		cmocka_unit_test(lists_are_decoded_with_and_without_kinds_on_their_items),
@@ -1080,6 +1606,24 @@ int main(void)
 		cmocka_unit_test(a_kind_whose_name_is_part_of_anothers_is_named_too),
 		cmocka_unit_test(values_too_long_for_an_error_are_cut),
 		cmocka_unit_test(nesting_has_a_limit),
+		cmocka_unit_test(
+			A3_the_proxy_name_label_and_the_exclude_annotation_make_a_service_not_ours),
+		cmocka_unit_test(A5_each_family_has_the_address_that_is_of_it),
+		cmocka_unit_test(A10_a_slice_ports_protocol_is_tcp_unless_it_says_so),
+		cmocka_unit_test(A12_who_manages_a_slice_does_not_matter),
+		cmocka_unit_test(A16_leading_zeros_are_decimal_wherever_an_address_stands),
+		cmocka_unit_test(B3_endpoints_say_on_which_node_they_are),
+		cmocka_unit_test(B5_hints_are_decoded_and_an_empty_list_is_none),
+		cmocka_unit_test(B7_traffic_distribution_and_topology_annotations_are_not_read),
+		cmocka_unit_test(B7_a_nodes_zone_and_addresses_are_decoded),
+		cmocka_unit_test(B9_traffic_policies_are_cluster_unless_they_say_local),
+		cmocka_unit_test(C6_node_ports_are_decoded_and_0_is_none),
+		cmocka_unit_test(a_fraction_that_rounds_to_no_node_port_is_refused),
+		cmocka_unit_test(C8_external_ips_are_decoded),
+		cmocka_unit_test(C9_ingress_addresses_with_the_mode_vip_or_none_are_decoded),
+		cmocka_unit_test(C10_source_ranges_may_have_white_space_around_them),
+		cmocka_unit_test(D1_affinity_lasts_3_hours_unless_its_timeout_says_otherwise),
+		cmocka_unit_test(a_timeout_that_is_a_fraction_is_refused),
 		cmocka_unit_test(out_of_memory_in_the_decoder_is_enomem),
 		cmocka_unit_test_setup_teardown(out_of_memory_in_the_json_library_leaks_nothing,
 						hook_json, unhook_json),

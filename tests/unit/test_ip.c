@@ -179,6 +179,57 @@ TEST(ranges_are_parsed)
 	}
 }
 
+TEST(host_bits_of_a_range_are_cleared)
+{
+	static const struct {
+		const char *text, *base;
+	} rows[] = {
+		{.text = "10.96.0.1/16", .base = "10.96.0.0"},
+		{.text = "10.96.0.0/10", .base = "10.64.0.0"},
+		{.text = "10.0.0.255/25", .base = "10.0.0.128"},
+		{.text = "10.0.0.255/31", .base = "10.0.0.254"},
+		{.text = "128.0.0.0/0", .base = "0.0.0.0"},
+		{.text = "fd00::1/127", .base = "fd00::"},
+		{.text = "fd00:ffff::1/20", .base = "fd00:f000::"},
+		{.text = "ffff::/0", .base = "::"},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct rd_cidr parsed = cidr(rows[i].text);
+		struct rd_ip base = ip(rows[i].base), address;
+
+		assert_memory_equal(&parsed.base, &base, sizeof(base));
+		address = base;
+		assert_true(rd_cidr_contains(&parsed, &address));
+	}
+}
+
+TEST(the_loopback_addresses_of_a_family_are_known)
+{
+	static const struct {
+		const char *address;
+		bool loopback;
+	} rows[] = {
+		{.address = "127.0.0.1", .loopback = true},
+		{.address = "127.255.255.255", .loopback = true},
+		{.address = "::1", .loopback = true},
+		{.address = "::ffff:127.0.0.1", .loopback = true},
+		{.address = "126.255.255.255"},
+		{.address = "128.0.0.0"},
+		{.address = "0.0.0.0"},
+		{.address = "::"},
+		{.address = "::2"},
+		{.address = "7f00::1"},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct rd_ip address = ip(rows[i].address);
+
+		if (rd_ip_is_loopback(&address) != rows[i].loopback)
+			fail_msg("%s", rows[i].address);
+	}
+}
+
 TEST(what_is_no_range_is_refused_and_the_output_untouched)
 {
 	static const char *const rows[] = {
@@ -196,11 +247,6 @@ TEST(what_is_no_range_is_refused_and_the_output_untouched)
 		"/16",
 		"x/16",
 		"fd00::/129",
-		/* Host bits. */
-		"10.96.0.1/16",
-		"10.96.0.0/10",
-		"128.0.0.0/0",
-		"fd00::1/127",
 		/* Longer than any address. */
 		"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/8",
 	};
@@ -272,6 +318,8 @@ int main(void)
 		cmocka_unit_test(an_ipv6_address_with_a_port_stands_in_brackets),
 		cmocka_unit_test(addresses_are_ordered_by_family_then_bytes),
 		cmocka_unit_test(ranges_are_parsed),
+		cmocka_unit_test(host_bits_of_a_range_are_cleared),
+		cmocka_unit_test(the_loopback_addresses_of_a_family_are_known),
 		cmocka_unit_test(what_is_no_range_is_refused_and_the_output_untouched),
 		cmocka_unit_test(a_range_contains_the_addresses_with_its_prefix),
 		cmocka_unit_test(an_address_is_read_from_as_many_bytes_as_its_family_has),

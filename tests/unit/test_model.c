@@ -267,6 +267,88 @@ TEST(a_change_marks_the_services_it_concerns)
 	rd_store_free(&store);
 }
 
+/* Is a Node's change one that the Services should know of? Forgets it. */
+static bool nodes_changed(struct rd_store *store)
+{
+	bool changed = store->nodes_changed;
+
+	assert_string_equal(dirty(store), "");
+	store->nodes_changed = false;
+	return changed;
+}
+
+TEST(B7_a_node_that_says_something_new_is_a_change_and_the_same_again_is_none)
+{
+	struct rd_store store;
+
+	rd_store_init(&store);
+	assert_false(store.nodes_changed);
+	rd_store_put(&store, NODE(.zone = "z1", .addresses = {"172.18.0.1"}));
+	assert_true(nodes_changed(&store));
+	rd_store_put(&store, NODE(.zone = "z1", .addresses = {"172.18.0.1"}));
+	assert_false(nodes_changed(&store));
+	rd_store_put(&store, NODE(.zone = "z2", .addresses = {"172.18.0.1"}));
+	assert_true(nodes_changed(&store));
+	rd_store_put(&store, NODE(.addresses = {"172.18.0.1"}));
+	assert_true(nodes_changed(&store));
+	rd_store_put(&store, NODE(.addresses = {"172.18.0.1"}));
+	assert_false(nodes_changed(&store));
+	rd_store_put(&store, NODE(.zone = "z2", .addresses = {"172.18.0.1"}));
+	assert_true(nodes_changed(&store));
+	rd_store_free(&store);
+}
+
+TEST(a_node_whose_addresses_change_is_a_change)
+{
+	static const char *const rows[][MOST] = {
+		{"172.18.0.1"}, {"172.18.0.2"}, {"172.18.0.2", "fc00::2"}, {"fc00::2"}, {NULL},
+	};
+	struct rd_store store;
+
+	rd_store_init(&store);
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct node_args args = {.zone = "z1"};
+
+		memcpy(args.addresses, rows[i], sizeof(args.addresses));
+		rd_store_put(&store, make_node(args));
+		assert_true(nodes_changed(&store));
+		rd_store_put(&store, make_node(args));
+		assert_false(nodes_changed(&store));
+	}
+	rd_store_free(&store);
+}
+
+TEST(a_node_that_goes_is_a_change_and_another_kind_is_none)
+{
+	struct rd_store store;
+
+	rd_store_init(&store);
+	rd_store_put(&store, NODE(.name = "n1"));
+	rd_store_put(&store, NODE(.name = "n2"));
+	assert_true(nodes_changed(&store));
+	rd_store_remove(&store, RD_NODE, "", "n3");
+	assert_false(nodes_changed(&store));
+	rd_store_remove(&store, RD_NODE, "", "n2");
+	assert_true(nodes_changed(&store));
+	rd_store_put(&store, SERVICE(.name = "n1"));
+	rd_store_remove(&store, RD_SERVICE, "default", "n1");
+	rd_store_put(&store, POD(.name = "n1"));
+	rd_name_set_clear(&store.dirty);
+	assert_false(nodes_changed(&store));
+	rd_store_free(&store);
+}
+
+TEST(a_node_that_says_the_same_does_not_hide_a_change_before)
+{
+	struct rd_store store;
+
+	rd_store_init(&store);
+	rd_store_put(&store, NODE(.name = "n1", .zone = "z1"));
+	rd_store_put(&store, NODE(.name = "n1", .zone = "z1"));
+	assert_true(nodes_changed(&store));
+	rd_store_free(&store);
+}
+
 TEST(without_memory_for_a_mark_every_service_is_marked)
 {
 	struct rd_store store;
@@ -409,6 +491,11 @@ int main(void)
 		cmocka_unit_test(slices_and_endpoints_are_iterated_by_the_service_that_owns_them),
 		cmocka_unit_test(a_slice_can_move_to_another_service),
 		cmocka_unit_test(a_change_marks_the_services_it_concerns),
+		cmocka_unit_test(
+			B7_a_node_that_says_something_new_is_a_change_and_the_same_again_is_none),
+		cmocka_unit_test(a_node_whose_addresses_change_is_a_change),
+		cmocka_unit_test(a_node_that_goes_is_a_change_and_another_kind_is_none),
+		cmocka_unit_test(a_node_that_says_the_same_does_not_hide_a_change_before),
 		cmocka_unit_test(without_memory_for_a_mark_every_service_is_marked),
 		cmocka_unit_test(a_service_keeps_the_address_it_was_assigned),
 		cmocka_unit_test(an_address_that_was_not_assigned_is_not_kept),

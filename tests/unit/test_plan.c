@@ -29,6 +29,8 @@ struct set_args {
 struct frontend_args {
 	uint8_t ip; /* 10.96.0.ip or fd00:96::ip, by the family of the set */
 	size_t set;
+	bool node_port; /* and no address */
+	uint8_t flags;
 };
 
 struct port_args {
@@ -45,6 +47,7 @@ struct service_args {
 	const char *name;
 	struct port_args ports[MOST];
 	size_t n_ports;
+	uint32_t affinity_seconds;
 };
 
 /* A Service with one port, one IPv4 address and these endpoints. */
@@ -55,6 +58,12 @@ struct service_args {
 					  .sets = {{.members = (members_)}},                       \
 					  .n_frontends = 1,                                        \
 					  .frontends = {{.ip = (ip_)}}}}})
+
+struct node_args {
+	uint8_t ip; /* 10.96.0.ip or fd00:96::ip */
+	bool v6;
+	enum rd_node node;
+};
 
 static struct rd_backend endpoint(bool v6, unsigned i)
 {
@@ -71,6 +80,25 @@ static struct rd_ip virtual_ip(bool v6, uint8_t n)
 	if (v6)
 		return (struct rd_ip){.family = RD_FAMILY_6, .bytes = {0xfd, 0, 0, 0x96, [15] = n}};
 	return (struct rd_ip){.family = RD_FAMILY_4, .bytes = {10, 96, 0, n}};
+}
+
+static struct rd_nodeaddr nodeaddr(const struct node_args *args)
+{
+	struct rd_ip ip = virtual_ip(args->v6, args->ip);
+	struct rd_nodeaddr address = {.family = ip.family};
+
+	memcpy(address.addr, ip.bytes, sizeof(address.addr));
+	return address;
+}
+
+/* Where a frontend listens. */
+static struct rd_ip frontend_ip(const struct port_args *port, const struct frontend_args *frontend)
+{
+	bool v6 = port->sets[frontend->set].v6;
+
+	if (frontend->node_port)
+		return (struct rd_ip){.family = v6 ? RD_FAMILY_6 : RD_FAMILY_4};
+	return virtual_ip(v6, frontend->ip);
 }
 
 static size_t fill_set(const struct set_args *args, struct rd_backend *backends)
@@ -98,6 +126,7 @@ static const struct rd_wanted *to_wanted(const struct service_args *args, struct
 	memset(room, 0, sizeof(*room));
 	room->service.namespace = (char *)"default";
 	room->service.name = (char *)args->name;
+	room->service.service.affinity_seconds = args->affinity_seconds;
 	room->wanted = (struct rd_wanted){
 		.service = &room->service, .ports = room->ports, .n_ports = args->n_ports};
 	for (size_t p = 0; p < args->n_ports; p++) {
@@ -120,9 +149,11 @@ static const struct rd_wanted *to_wanted(const struct service_args *args, struct
 			};
 		for (size_t f = 0; f < port->n_frontends; f++)
 			room->frontends[p][f] = (struct rd_wanted_frontend){
-				.ip = virtual_ip(port->sets[port->frontends[f].set].v6,
-						 port->frontends[f].ip),
+				.ip = frontend_ip(port, &port->frontends[f]),
 				.port = port->port ?: 80,
+				.scope = port->frontends[f].node_port ? RD_SCOPE_NODE_PORT
+								      : RD_SCOPE_ADDRESS,
+				.flags = port->frontends[f].flags,
 				.set = port->frontends[f].set,
 			};
 	}
@@ -163,6 +194,7 @@ static void drop(struct rd_plan *plan, const char *name)
 #define SIM_FRONTENDS 128
 #define SIM_PORTS 128
 #define SIM_SLOTS 2048
+#define SIM_NODES 64
 
 struct sim_frontend {
 	bool there;
@@ -170,7 +202,15 @@ struct sim_frontend {
 	struct rd_frontend value;
 };
 
+struct sim_node {
+	bool there;
+	struct rd_nodeaddr address;
+	uint32_t node;
+};
+
 struct sim {
+	uint64_t filter[RD_FILTER_BITS / 64];
+	struct sim_node nodes[SIM_NODES];
 	struct rd_limits limits;
 	struct sim_frontend frontends[SIM_FRONTENDS];
 	bool has_name[SIM_PORTS];
@@ -201,6 +241,83 @@ static size_t sim_count(uint32_t family)
 	for (size_t i = 0; i < SIM_FRONTENDS; i++)
 		n += sim.frontends[i].there && sim.frontends[i].key.family == family;
 	return n;
+}
+
+static uint32_t bit_of(const uint8_t addr[16])
+{
+	uint32_t words[4];
+
+	memcpy(words, addr, sizeof(words));
+	return rd_filter_address_bit(words[0] ^ words[1] ^ words[2] ^ words[3]);
+}
+
+static bool sim_bit(uint32_t bit)
+{
+	return sim.filter[bit / 64] >> bit % 64 & 1;
+}
+
+static void sim_set_bit(uint32_t bit)
+{
+	assert_true(bit < RD_FILTER_BITS);
+	sim.filter[bit / 64] |= 1ULL << bit % 64;
+}
+
+static void sim_clear_bit(uint32_t bit)
+{
+	assert_true(bit < RD_FILTER_BITS);
+	sim.filter[bit / 64] &= ~(1ULL << bit % 64);
+}
+
+static uint32_t bit_of_key(const struct rd_frontend_key *key)
+{
+	return key->key.scope == RD_SCOPE_NODE_PORT ? rd_filter_port_bit(key->key.port)
+						    : bit_of(key->key.addr);
+}
+
+/* At any time: what an application could dial must pass the filter. */
+static void sim_check_filter(void)
+{
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		if (sim.frontends[i].there && !sim_bit(bit_of_key(&sim.frontends[i].key)))
+			fail_msg("a frontend whose bit is not set");
+}
+
+/* And when all is done no bit is set that nothing needs. */
+static void sim_check_filter_exact(void)
+{
+	static uint64_t needed[RD_FILTER_BITS / 64];
+
+	memset(needed, 0, sizeof(needed));
+	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
+		uint32_t bit = bit_of_key(&sim.frontends[i].key);
+
+		if (sim.frontends[i].there)
+			needed[bit / 64] |= 1ULL << bit % 64;
+	}
+	assert_false(memcmp(needed, sim.filter, sizeof(needed)));
+}
+
+static struct sim_node *sim_find_node(const struct rd_nodeaddr *address)
+{
+	for (size_t i = 0; i < SIM_NODES; i++)
+		if (sim.nodes[i].there && !memcmp(&sim.nodes[i].address, address, sizeof(*address)))
+			return &sim.nodes[i];
+	return NULL;
+}
+
+static void sim_node_op(const struct rd_op_node *op)
+{
+	struct sim_node *node = sim_find_node(&op->address);
+
+	if (op->node == RD_NODE_GONE) {
+		assert_non_null(node);
+		node->there = false;
+		return;
+	}
+	for (size_t i = 0; !node; i++)
+		if (!sim.nodes[i].there)
+			node = &sim.nodes[i];
+	*node = (struct sim_node){.there = true, .address = op->address, .node = op->node};
 }
 
 /* Everything that a program could be reading now is in use until a grace. */
@@ -235,6 +352,10 @@ static void sim_put(const struct rd_op_frontend *op)
 static void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 {
 	sim_note_use();
+	for (size_t i = 0; i < ops->n_filter_set; i++)
+		sim_set_bit(ops->filter_set[i]);
+	for (size_t i = 0; i < ops->n_nodes; i++)
+		sim_node_op(&ops->nodes[i]);
 	for (size_t i = 0; i < ops->n_slots; i++) {
 		const struct rd_range *range = &ops->slots[i];
 
@@ -258,6 +379,7 @@ static void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 	for (size_t i = 0; i < ops->n_puts; i++) {
 		assert_true(sim.has_name[ops->puts[i].value.service]);
 		sim_put(&ops->puts[i]);
+		sim_check_filter();
 	}
 	for (size_t i = 0; i < ops->n_gone; i++) {
 		struct sim_frontend *frontend = sim_find(&ops->gone[i].key);
@@ -268,6 +390,11 @@ static void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 	}
 	for (size_t i = 0; i < ops->n_gone_names; i++)
 		sim.has_name[ops->gone_names[i]] = false;
+	for (size_t i = 0; i < ops->n_filter_clear; i++) {
+		sim_clear_bit(ops->filter_clear[i]);
+		sim_check_filter();
+	}
+	sim_check_filter_exact();
 	/* A name outlives all that carries its id. */
 	for (size_t i = 0; i < SIM_FRONTENDS; i++)
 		assert_true(!sim.frontends[i].there ||
@@ -278,6 +405,7 @@ static void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 /* What one round of operations consisted of. */
 struct counts {
 	size_t slots, names, puts, gone, gone_names;
+	size_t nodes, filter_set, filter_clear; /* not looked at by expect_ops */
 };
 
 static struct counts apply(struct rd_plan *plan)
@@ -290,7 +418,10 @@ static struct counts apply(struct rd_plan *plan)
 				 .names = ops->n_names,
 				 .puts = ops->n_puts,
 				 .gone = ops->n_gone,
-				 .gone_names = ops->n_gone_names};
+				 .gone_names = ops->n_gone_names,
+				 .nodes = ops->n_nodes,
+				 .filter_set = ops->n_filter_set,
+				 .filter_clear = ops->n_filter_clear};
 	sim_apply(plan, ops);
 	rd_plan_applied(plan);
 	return counts;
@@ -306,6 +437,16 @@ static void expect_ops(struct rd_plan *plan, struct counts expected)
 	assert_int_equal(counts.puts, expected.puts);
 	assert_int_equal(counts.gone, expected.gone);
 	assert_int_equal(counts.gone_names, expected.gone_names);
+}
+
+/* The same of node addresses and the filter. */
+static void expect_filter_ops(struct rd_plan *plan, size_t nodes, size_t set, size_t clear)
+{
+	struct counts counts = apply(plan);
+
+	assert_int_equal(counts.nodes, nodes);
+	assert_int_equal(counts.filter_set, set);
+	assert_int_equal(counts.filter_clear, clear);
 }
 
 static void grace(struct rd_plan *plan)
@@ -334,6 +475,9 @@ static int adopt(struct rd_plan *plan)
 			r = rd_plan_adopt_frontend(plan, &sim.frontends[i].key,
 						   &sim.frontends[i].value, sim_slot,
 						   sim.slots[sim.frontends[i].key.family]);
+	for (size_t i = 0; !r && i < SIM_NODES; i++)
+		if (sim.nodes[i].there)
+			r = rd_plan_adopt_node(plan, &sim.nodes[i].address, sim.nodes[i].node);
 	return r;
 }
 
@@ -353,6 +497,21 @@ static void begin(struct rd_plan *plan, struct rd_limits limits)
 	memset(&sim, 0, sizeof(sim));
 	sim.limits = limits;
 	assert_int_equal(rd_plan_new(plan, &limits), 0);
+}
+
+static struct rd_frontend_key key_of_frontend(const struct port_args *port,
+					      const struct frontend_args *frontend)
+{
+	struct rd_ip ip = frontend_ip(port, frontend);
+	struct rd_frontend_key key = {
+		.family = ip.family == RD_FAMILY_6 ? RD_6 : RD_4,
+		.key = {.port = port->port ?: 80,
+			.protocol = port->udp ? IPPROTO_UDP : IPPROTO_TCP,
+			.scope = frontend->node_port ? RD_SCOPE_NODE_PORT : RD_SCOPE_ADDRESS},
+	};
+
+	memcpy(key.key.addr, ip.bytes, sizeof(key.key.addr));
+	return key;
 }
 
 static struct rd_frontend_key key_of(bool v6, uint8_t ip, uint16_t port, bool udp)
@@ -387,7 +546,8 @@ static bool is_there(uint8_t ip)
 
 /* Does a word of the maps lead to exactly these endpoints? NULL: yes. */
 static const char *wrong(const struct rd_frontend_key *key, const struct rd_frontend *value,
-			 const struct set_args *set, const char *service)
+			 const struct set_args *set, const char *service, uint8_t flags,
+			 uint32_t affinity_seconds)
 {
 	struct rd_backend backends[ENDPOINTS];
 	uint32_t first = rd_word_first(value->word), count = rd_word_count(value->word);
@@ -395,8 +555,10 @@ static const char *wrong(const struct rd_frontend_key *key, const struct rd_fron
 
 	if (rd_word_fingerprint(value->word) != rd_fingerprint6(&key->key))
 		return "the fingerprint is another key's";
-	if (value->word >> 40 & 0xff || value->affinity_seconds)
-		return "flags that nobody asked for";
+	if (rd_word_flags(value->word) != flags)
+		return "the flags are others";
+	if (value->affinity_seconds != affinity_seconds)
+		return "the affinity is another";
 	if (value->service >= SIM_PORTS || !sim.has_name[value->service])
 		return "the service id has no name";
 	if (strcmp(sim.names[value->service].name, service))
@@ -423,7 +585,7 @@ static void expect_set(uint8_t ip, const char *service, uint32_t members)
 	struct rd_frontend_key key = key_of(false, ip, 80, false);
 	struct set_args set = {.members = members};
 	struct rd_frontend value = value_of(ip);
-	const char *why = wrong(&key, &value, &set, service);
+	const char *why = wrong(&key, &value, &set, service, 0, 0);
 
 	if (why)
 		fail_msg("10.96.0.%u: %s", ip, why);
@@ -1283,8 +1445,9 @@ static void plant(uint8_t ip, uint32_t first, uint32_t count, uint32_t service)
 {
 	struct rd_op_frontend op = {.key = key_of(false, ip, 80, false)};
 
-	op.value.word = rd_word(first, count, rd_fingerprint6(&op.key.key));
+	op.value.word = rd_word(first, count, 0, rd_fingerprint6(&op.key.key));
 	op.value.service = service;
+	sim_set_bit(bit_of(op.key.key.addr));
 	sim_put(&op);
 }
 
@@ -1423,6 +1586,302 @@ TEST(adopted_ranges_that_overlap_and_ids_that_repeat_do_not_spoil_the_counting)
 	rd_plan_free(&plan);
 }
 
+/* ---- node addresses, the filter, and what a value says ----------------------------------------
+ */
+
+static void state_nodes(struct rd_plan *plan, const struct node_args *nodes, size_t n)
+{
+	rd_plan_begin_nodes(plan);
+	for (size_t i = 0; i < n; i++) {
+		struct rd_ip ip = virtual_ip(nodes[i].v6, nodes[i].ip);
+
+		assert_int_equal(rd_plan_node(plan, &ip, nodes[i].node), 0);
+	}
+}
+
+/* What the maps say of a node's address, or RD_NODE_GONE. */
+static uint32_t node_at(bool v6, uint8_t ip)
+{
+	struct node_args args = {.ip = ip, .v6 = v6};
+	struct rd_nodeaddr address = nodeaddr(&args);
+	const struct sim_node *node = sim_find_node(&address);
+
+	return node ? node->node : RD_NODE_GONE;
+}
+
+TEST(a_frontends_bit_is_set_with_the_first_and_cleared_with_the_last_of_its_address)
+{
+	struct service_args two = {
+		.name = "web",
+		.n_ports = 2,
+		.ports = {{.name = "a", .n_sets = 1, .n_frontends = 1, .frontends = {{.ip = 1}}},
+			  {.name = "b",
+			   .port = 81,
+			   .n_sets = 1,
+			   .n_frontends = 1,
+			   .frontends = {{.ip = 1}}}},
+	};
+	struct rd_plan plan;
+	uint32_t bit = bit_of(virtual_ip(false, 1).bytes);
+
+	begin(&plan, roomy);
+	state(&plan, two);
+	expect_filter_ops(&plan, 0, 1, 0);
+	assert_true(sim_bit(bit));
+	state(&plan, two);
+	expect_filter_ops(&plan, 0, 0, 0);
+	two.n_ports = 1;
+	state(&plan, two);
+	expect_filter_ops(&plan, 0, 0, 0);
+	assert_true(sim_bit(bit));
+	/* A value that changes is no reason to touch it. */
+	two.ports[0].sets[0].members = 0x3;
+	state(&plan, two);
+	expect_filter_ops(&plan, 0, 0, 0);
+	drop(&plan, "web");
+	expect_filter_ops(&plan, 0, 0, 1);
+	assert_false(sim_bit(bit));
+	rd_plan_free(&plan);
+}
+
+TEST(each_family_has_a_bit_for_its_address)
+{
+	struct service_args args = {
+		.name = "web",
+		.n_ports = 1,
+		.ports = {{.n_sets = 2,
+			   .sets = {{.members = 1}, {.v6 = true}},
+			   .n_frontends = 2,
+			   .frontends = {{.ip = 1}, {.ip = 1, .set = 1}}}},
+	};
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, args);
+	expect_filter_ops(&plan, 0, 2, 0);
+	assert_true(sim_bit(bit_of(virtual_ip(false, 1).bytes)));
+	assert_true(sim_bit(bit_of(virtual_ip(true, 1).bytes)));
+	drop(&plan, "web");
+	expect_filter_ops(&plan, 0, 0, 2);
+	rd_plan_free(&plan);
+}
+
+TEST(a_bit_that_is_dropped_and_taken_up_again_in_one_batch_is_not_cleared)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	apply(&plan);
+	/* The same key. */
+	drop(&plan, "a");
+	state(&plan, SIMPLE("b", 1, 0x1));
+	expect_filter_ops(&plan, 0, 0, 0);
+	/* Another key of the same address, from Service to Service. */
+	for (int i = 0; i < 4; i++) {
+		struct service_args args = SIMPLE(i % 2 ? "b" : "a", 1, 0x1);
+		const struct rd_ops *ops = NULL;
+
+		args.ports[0].port = (uint16_t)(81 + i);
+		drop(&plan, i % 2 ? "a" : "b");
+		state(&plan, args);
+		assert_int_equal(rd_plan_take_ops(&plan, &ops), 0);
+		assert_int_equal(ops->n_puts, 1);
+		assert_int_equal(ops->n_gone, 1);
+		assert_int_equal(ops->n_filter_clear, 0);
+		sim_apply(&plan, ops);
+		rd_plan_applied(&plan);
+	}
+	assert_true(sim_bit(bit_of(virtual_ip(false, 1).bytes)));
+	rd_plan_free(&plan);
+}
+
+TEST(a_bit_that_two_addresses_share_stays_while_one_of_them_does)
+{
+	struct service_args args = SIMPLE("other", 1, 0x1);
+	struct rd_ip v4 = virtual_ip(false, 1), v6 = {.family = RD_FAMILY_6};
+	struct wanted_room room;
+	struct rd_error error;
+	struct rd_plan plan;
+
+	memcpy(v6.bytes + 12, v4.bytes, 4);
+	assert_int_equal(bit_of(v4.bytes), bit_of(v6.bytes));
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x1));
+	args.ports[0].sets[0].v6 = true;
+	to_wanted(&args, &room);
+	room.frontends[0][0].ip = v6;
+	assert_int_equal(rd_plan_service(&plan, &room.wanted, &error), 0);
+	expect_filter_ops(&plan, 0, 1, 0);
+	drop(&plan, "web");
+	expect_filter_ops(&plan, 0, 0, 0);
+	assert_true(sim_bit(bit_of(v4.bytes)));
+	drop(&plan, "other");
+	expect_filter_ops(&plan, 0, 0, 1);
+	rd_plan_free(&plan);
+}
+
+TEST(a_service_that_comes_and_goes_in_one_batch_leaves_the_filter_alone)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, SIMPLE("web", 1, 0x1));
+	drop(&plan, "web");
+	expect_filter_ops(&plan, 0, 0, 0);
+	rd_plan_free(&plan);
+}
+
+TEST(a_node_port_has_a_key_without_address_and_its_ports_bit)
+{
+	struct service_args args = {
+		.name = "web",
+		.n_ports = 1,
+		.ports = {{.port = 30080,
+			   .n_sets = 1,
+			   .sets = {{.members = 0x3}},
+			   .n_frontends = 1,
+			   .frontends = {{.node_port = true, .flags = RD_FLAG_LOCAL}}}},
+	};
+	struct rd_frontend_key key = key_of_frontend(&args.ports[0], &args.ports[0].frontends[0]);
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state(&plan, args);
+	expect_filter_ops(&plan, 0, 1, 0);
+	assert_true(sim_bit(rd_filter_port_bit(30080)));
+	assert_non_null(sim_find(&key));
+	assert_int_equal(key.key.scope, RD_SCOPE_NODE_PORT);
+	assert_memory_equal(key.key.addr, ((uint8_t[16]){0}), 16);
+	assert_int_equal(rd_word_flags(sim_find(&key)->value.word), RD_FLAG_LOCAL);
+	/* Whoever has it keeps it. */
+	args.name = "other";
+	refuse(&plan, args, -EEXIST, "0.0.0.0:30080 is the address of default/web");
+	drop(&plan, "other");
+	drop(&plan, "web");
+	expect_filter_ops(&plan, 0, 0, 1);
+	assert_null(sim_find(&key));
+	rd_plan_free(&plan);
+}
+
+TEST(node_addresses_are_written_changed_and_deleted_as_stated)
+{
+	static const struct node_args nodes[] = {
+		{.ip = 100, .node = RD_NODE_THIS},
+		{.ip = 101, .node = RD_NODE_OTHER},
+		{.ip = 100, .v6 = true, .node = RD_NODE_OTHER},
+	};
+	static const struct node_args changed[] = {
+		{.ip = 100, .node = RD_NODE_OTHER},
+		{.ip = 101, .node = RD_NODE_OTHER},
+		{.ip = 102, .node = RD_NODE_LOOPBACK},
+	};
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state_nodes(&plan, nodes, 3);
+	expect_filter_ops(&plan, 3, 0, 0);
+	assert_int_equal(node_at(false, 100), RD_NODE_THIS);
+	assert_int_equal(node_at(false, 101), RD_NODE_OTHER);
+	assert_int_equal(node_at(true, 100), RD_NODE_OTHER);
+	assert_int_equal(node_at(true, 101), RD_NODE_GONE);
+	state_nodes(&plan, nodes, 3);
+	expect_filter_ops(&plan, 0, 0, 0);
+	/* Without a statement nothing is forgotten. */
+	expect_filter_ops(&plan, 0, 0, 0);
+	state_nodes(&plan, changed, 3);
+	expect_filter_ops(&plan, 3, 0, 0);
+	assert_int_equal(node_at(false, 100), RD_NODE_OTHER);
+	assert_int_equal(node_at(false, 102), RD_NODE_LOOPBACK);
+	assert_int_equal(node_at(true, 100), RD_NODE_GONE);
+	state_nodes(&plan, NULL, 0);
+	expect_filter_ops(&plan, 3, 0, 0);
+	rd_plan_free(&plan);
+}
+
+TEST(of_a_node_address_stated_twice_the_first_statement_counts)
+{
+	static const struct node_args nodes[] = {
+		{.ip = 100, .node = RD_NODE_THIS},
+		{.ip = 100, .node = RD_NODE_OTHER},
+	};
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state_nodes(&plan, nodes, 2);
+	expect_filter_ops(&plan, 1, 0, 0);
+	assert_int_equal(node_at(false, 100), RD_NODE_THIS);
+	state_nodes(&plan, nodes + 1, 1);
+	expect_filter_ops(&plan, 1, 0, 0);
+	assert_int_equal(node_at(false, 100), RD_NODE_OTHER);
+	rd_plan_free(&plan);
+}
+
+static const struct node_args node_addresses[] = {
+	{.ip = 100, .node = RD_NODE_THIS},
+	{.ip = 101, .node = RD_NODE_OTHER},
+	{.ip = 100, .v6 = true, .node = RD_NODE_LOOPBACK},
+};
+
+TEST(node_addresses_that_were_adopted_and_are_stated_again_give_no_operation)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	state_two(&plan);
+	state_nodes(&plan, node_addresses, 3);
+	apply(&plan);
+	restart(&plan);
+	expect_filter_ops(&plan, 0, 0, 0);
+	state_two(&plan);
+	state_nodes(&plan, node_addresses, 3);
+	expect_filter_ops(&plan, 0, 0, 0);
+	state_nodes(&plan, node_addresses, 2);
+	expect_filter_ops(&plan, 1, 0, 0);
+	state_nodes(&plan, NULL, 0);
+	drop(&plan, "a");
+	drop(&plan, "b");
+	assert_int_equal(apply(&plan).nodes, 2);
+	rd_plan_free(&plan);
+}
+
+TEST(an_adopted_frontend_that_makes_no_sense_takes_its_bit_with_it)
+{
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	plant(2, 0, 0, 77);
+	restart(&plan);
+	expect_filter_ops(&plan, 0, 0, 1);
+	assert_false(is_there(2));
+	rd_plan_free(&plan);
+}
+
+TEST(D1_flags_and_affinity_are_in_the_values_and_a_change_is_one_put)
+{
+	struct service_args args = SIMPLE("web", 1, 0x3);
+	struct rd_plan plan;
+
+	begin(&plan, roomy);
+	args.affinity_seconds = 10800;
+	args.ports[0].frontends[0].flags = RD_FLAG_AFFINITY;
+	state(&plan, args);
+	apply(&plan);
+	assert_int_equal(value_of(1).affinity_seconds, 10800);
+	assert_int_equal(rd_word_flags(value_of(1).word), RD_FLAG_AFFINITY);
+	args.affinity_seconds = 5;
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.puts = 1});
+	assert_int_equal(value_of(1).affinity_seconds, 5);
+	restart(&plan);
+	state(&plan, args);
+	expect_ops(&plan, (struct counts){.slots = 0});
+	state(&plan, SIMPLE("web", 1, 0x3));
+	expect_ops(&plan, (struct counts){.puts = 1});
+	expect_set(1, "web", 0x3);
+	rd_plan_free(&plan);
+}
+
 /* ---- out of memory --------------------------------------------------------------------------- */
 
 TEST(a_plan_that_cannot_be_made_is_enomem)
@@ -1466,16 +1925,21 @@ static int history(struct rd_plan *plan)
 			   .n_frontends = 1,
 			   .frontends = {{.ip = 3}}}},
 	};
+	struct rd_ip node = virtual_ip(false, 100), other = virtual_ip(true, 101);
 	const struct rd_ops *ops;
 	struct rd_error error;
 	int r = state_service(plan, first, &error)
 			?: state_service(plan, SIMPLE("b", 2, 0xf), &error);
 
+	r = r ?: rd_plan_node(plan, &node, RD_NODE_THIS);
+	r = r ?: rd_plan_node(plan, &other, RD_NODE_OTHER);
 	r = r ?: rd_plan_take_ops(plan, &ops);
 	if (r)
 		return r;
 	rd_plan_applied(plan);
-	r = rd_plan_remove(plan, "default", "b") ?: state_service(plan, changed, &error);
+	rd_plan_begin_nodes(plan);
+	r = rd_plan_node(plan, &node, RD_NODE_OTHER);
+	r = r ?: rd_plan_remove(plan, "default", "b") ?: state_service(plan, changed, &error);
 	r = r ?: state_service(plan, SIMPLE("c", 2, 0x3), &error);
 	r = r ?: rd_plan_take_ops(plan, &ops);
 	if (r)
@@ -1512,6 +1976,7 @@ TEST(an_adoption_that_ran_out_of_memory_can_be_thrown_away)
 
 	begin(&plan, roomy);
 	state_two(&plan);
+	state_nodes(&plan, node_addresses, 3);
 	apply(&plan);
 	for (unsigned n = 1;; n++) {
 		int r;
@@ -1528,6 +1993,8 @@ TEST(an_adoption_that_ran_out_of_memory_can_be_thrown_away)
 		assert_int_equal(r, -ENOMEM);
 	}
 	state_two(&plan);
+	state_nodes(&plan, node_addresses, 3);
+	expect_filter_ops(&plan, 0, 0, 0);
 	expect_ops(&plan, (struct counts){.slots = 0});
 	rd_plan_free(&plan);
 }
@@ -1536,6 +2003,7 @@ TEST(an_adoption_that_ran_out_of_memory_can_be_thrown_away)
  */
 
 #define SERVICES 10
+#define MODEL_NODES 12
 
 static uint64_t seed; /* what the history in work began with, for the message */
 static uint64_t random_state;
@@ -1555,12 +2023,16 @@ struct held {
 	struct rd_frontend_key key;
 	size_t service;
 	struct set_args set;
+	uint8_t flags;
+	uint32_t affinity_seconds;
 };
 
 static struct model {
 	struct service_args services[SERVICES];
 	bool present[SERVICES];
 	struct held held[SERVICES * MOST * MOST];
+	struct node_args nodes[MODEL_NODES];
+	size_t n_nodes;
 } model;
 
 static const char *const service_names[SERVICES] = {"s0", "s1", "s2", "s3", "s4",
@@ -1595,8 +2067,7 @@ static int model_state(size_t service, const struct service_args *args)
 
 		for (size_t f = 0; f < port->n_frontends; f++) {
 			const struct set_args *set = &port->sets[port->frontends[f].set];
-			struct rd_frontend_key key =
-				key_of(set->v6, port->frontends[f].ip, port->port, port->udp);
+			struct rd_frontend_key key = key_of_frontend(port, &port->frontends[f]);
 			const struct held *other = holder(&key);
 			size_t i = 0;
 
@@ -1606,8 +2077,12 @@ static int model_state(size_t service, const struct service_args *args)
 			}
 			while (model.held[i].there)
 				i++;
-			model.held[i] = (struct held){
-				.there = true, .key = key, .service = service, .set = *set};
+			model.held[i] = (struct held){.there = true,
+						      .key = key,
+						      .service = service,
+						      .set = *set,
+						      .flags = port->frontends[f].flags,
+						      .affinity_seconds = args->affinity_seconds};
 		}
 	}
 	return r;
@@ -1634,6 +2109,7 @@ static struct service_args random_service(size_t service)
 	size_t shift = below(4);
 
 	args.n_ports = 1 + below(MOST);
+	args.affinity_seconds = below(4) ? 0 : 1 + below(86400);
 	for (size_t p = 0; p < args.n_ports; p++) {
 		struct port_args *port = &args.ports[p];
 
@@ -1650,6 +2126,10 @@ static struct service_args random_service(size_t service)
 		for (size_t f = 0; f < port->n_frontends; f++) {
 			port->frontends[f].set = below((uint32_t)port->n_sets);
 			port->frontends[f].ip = (uint8_t)(1 + below(24));
+			port->frontends[f].node_port = below(6) == 0;
+			port->frontends[f].flags = args.affinity_seconds ? RD_FLAG_AFFINITY : 0;
+			if (port->frontends[f].node_port && below(2))
+				port->frontends[f].flags |= RD_FLAG_LOCAL;
 		}
 	}
 	return args;
@@ -1724,6 +2204,38 @@ static void check_ids(void)
 	}
 }
 
+static void check_nodes(void)
+{
+	size_t there = 0, stated = 0;
+
+	for (size_t i = 0; i < SIM_NODES; i++)
+		there += sim.nodes[i].there;
+	for (size_t i = 0; i < model.n_nodes; i++) {
+		struct rd_nodeaddr address = nodeaddr(&model.nodes[i]);
+		const struct sim_node *node = sim_find_node(&address);
+		size_t first = 0;
+
+		while (model.nodes[first].ip != model.nodes[i].ip ||
+		       model.nodes[first].v6 != model.nodes[i].v6)
+			first++;
+		stated += first == i;
+		if (!node || node->node != model.nodes[first].node)
+			FAIL_SEED("a node address is not what was first stated");
+	}
+	if (there != stated)
+		FAIL_SEED("there are node addresses that nobody stated");
+}
+
+/* Some of them are the addresses of Services, too, and some are there twice. */
+static void change_nodes(struct rd_plan *plan)
+{
+	model.n_nodes = below(MODEL_NODES + 1);
+	for (size_t i = 0; i < model.n_nodes; i++)
+		model.nodes[i] = (struct node_args){
+			.ip = (uint8_t)(16 + below(16)), .v6 = below(3) == 0, .node = below(3)};
+	state_nodes(plan, model.nodes, model.n_nodes);
+}
+
 static void check_maps(void)
 {
 	size_t held = 0;
@@ -1737,9 +2249,9 @@ static void check_maps(void)
 			continue;
 		held++;
 		frontend = sim_find(&h->key);
-		why = frontend
-			      ? wrong(&h->key, &frontend->value, &h->set, service_names[h->service])
-			      : "it is not there";
+		why = frontend ? wrong(&h->key, &frontend->value, &h->set,
+				       service_names[h->service], h->flags, h->affinity_seconds)
+			       : "it is not there";
 		if (why)
 			FAIL_SEED("a frontend of %s: %s", service_names[h->service], why);
 	}
@@ -1750,6 +2262,7 @@ static void check_maps(void)
 			if (!strcmp(sim.names[id].name, service_names[s]) && !model.present[s])
 				FAIL_SEED("the name of %s is left over", service_names[s]);
 	check_ids();
+	check_nodes();
 }
 
 /* A new agent, which states everything again: nothing is written that a
@@ -1785,7 +2298,12 @@ static void restart_and_state_all(struct rd_plan *plan, bool tight)
 		gained |= after.held[i].there && (!was || was->service != after.held[i].service);
 	}
 	model = after;
+	state_nodes(plan, model.nodes, model.n_nodes);
 	counts = apply(plan);
+	if (counts.nodes)
+		FAIL_SEED("a restart writes %zu node addresses", counts.nodes);
+	if (!gained && counts.filter_set + counts.filter_clear)
+		FAIL_SEED("a restart writes the filter");
 	if (!gained && counts.puts + counts.gone + counts.names + counts.gone_names)
 		FAIL_SEED("a restart writes %zu words, deletes %zu", counts.puts, counts.gone);
 }
@@ -1800,6 +2318,8 @@ static void random_history(struct rd_limits limits, bool tight, int steps)
 	for (int step = 0; step < steps; step++) {
 		for (uint32_t n = below(4); n; n--)
 			change_something(&plan, tight);
+		if (below(4) == 0)
+			change_nodes(&plan);
 		apply(&plan);
 		check_maps();
 		/* Without room to spare a grace period comes at the latest then. */
@@ -1814,6 +2334,8 @@ static void random_history(struct rd_limits limits, bool tight, int steps)
 		drop(&plan, service_names[s]);
 		model_remove(s);
 	}
+	model.n_nodes = 0;
+	state_nodes(&plan, NULL, 0);
 	apply(&plan);
 	check_maps();
 	grace(&plan);
@@ -1882,6 +2404,21 @@ int main(void)
 		cmocka_unit_test(an_adopted_backend_id_out_of_range_does_no_harm),
 		cmocka_unit_test(
 			adopted_ranges_that_overlap_and_ids_that_repeat_do_not_spoil_the_counting),
+		cmocka_unit_test(
+			a_frontends_bit_is_set_with_the_first_and_cleared_with_the_last_of_its_address),
+		cmocka_unit_test(each_family_has_a_bit_for_its_address),
+		cmocka_unit_test(
+			a_bit_that_is_dropped_and_taken_up_again_in_one_batch_is_not_cleared),
+		cmocka_unit_test(a_bit_that_two_addresses_share_stays_while_one_of_them_does),
+		cmocka_unit_test(
+			a_service_that_comes_and_goes_in_one_batch_leaves_the_filter_alone),
+		cmocka_unit_test(a_node_port_has_a_key_without_address_and_its_ports_bit),
+		cmocka_unit_test(node_addresses_are_written_changed_and_deleted_as_stated),
+		cmocka_unit_test(of_a_node_address_stated_twice_the_first_statement_counts),
+		cmocka_unit_test(
+			node_addresses_that_were_adopted_and_are_stated_again_give_no_operation),
+		cmocka_unit_test(an_adopted_frontend_that_makes_no_sense_takes_its_bit_with_it),
+		cmocka_unit_test(D1_flags_and_affinity_are_in_the_values_and_a_change_is_one_put),
 		cmocka_unit_test(a_plan_that_cannot_be_made_is_enomem),
 		cmocka_unit_test(a_plan_that_ran_out_of_memory_can_be_thrown_away),
 		cmocka_unit_test(an_adoption_that_ran_out_of_memory_can_be_thrown_away),

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * flow.h - unconnected UDP: which backend a socket has for each Service it
+ * talks to, in its sk_storage. A socket keeps a backend for as long as that is
+ * eligible, however the set changes around it.
+ *
+ * Two threads that send on one socket at once may both begin a flow; the
+ * kernel does not lock the socket for sendmsg. Each writes a place of its own,
+ * and the one that is found first is used from then on.
+ */
+#ifndef REDIAL_FLOW_H
+#define REDIAL_FLOW_H
+
+#include "address.h"
+#include "backend.h"
+#include "maps.h"
+
+static __always_inline struct rd_flows *rd_flows_get(struct bpf_sock_addr *ctx, __u64 flags)
+{
+	return ctx->sk ? bpf_sk_storage_get(&rd_udp_flows, ctx->sk, 0, flags) : NULL;
+}
+
+static __always_inline _Bool rd_flow_is_to(const struct rd_flow *flow,
+					   const struct rd_peer *dialled, enum rd_form form)
+{
+	return flow->family == rd_family(form) && flow->dialled_port == dialled->port &&
+	       rd_addr_equal(flow->dialled_addr, dialled->addr, form);
+}
+
+static __always_inline _Bool rd_flow_is_from(const struct rd_flow *flow,
+					     const struct rd_peer *backend, enum rd_form form)
+{
+	return flow->family == rd_family(form) && flow->backend_port == backend->port &&
+	       rd_addr_equal(flow->backend_addr, backend->addr, form);
+}
+
+/* The flow to this Service's address, or NULL. It becomes the last one. */
+static __always_inline struct rd_flow *rd_flow_to(struct rd_flows *flows,
+						  const struct rd_peer *dialled, enum rd_form form)
+{
+	struct rd_flow *last = &flows->flow[flows->last % RD_FLOWS];
+
+	if (rd_flow_is_to(last, dialled, form))
+		return last;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < RD_FLOWS; i++) {
+		struct rd_flow *flow = &flows->flow[i];
+
+		/* They are filled in order. */
+		if (!flow->family)
+			return NULL;
+		if (!rd_flow_is_to(flow, dialled, form))
+			continue;
+		flows->last = i;
+		return flow;
+	}
+	return NULL;
+}
+
+/* The flow that this backend answers, or NULL. If there are several, because
+ * two Services have the backend, the one last sent on comes first. */
+static __always_inline struct rd_flow *
+rd_flow_from(struct rd_flows *flows, const struct rd_peer *backend, enum rd_form form)
+{
+	struct rd_flow *last = &flows->flow[flows->last % RD_FLOWS];
+
+	if (rd_flow_is_from(last, backend, form))
+		return last;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < RD_FLOWS; i++) {
+		struct rd_flow *flow = &flows->flow[i];
+
+		if (!flow->family)
+			return NULL;
+		if (rd_flow_is_from(flow, backend, form))
+			return flow;
+	}
+	return NULL;
+}
+
+static __always_inline void rd_flow_set_backend(struct rd_flow *flow, const struct rd_peer *backend,
+						enum rd_form form, __u64 epoch)
+{
+	rd_addr_store(flow->backend_addr, backend->addr, form);
+	flow->backend_port = backend->port;
+	flow->epoch = epoch;
+}
+
+static __always_inline void rd_flow_add(struct rd_flows *flows, const struct rd_peer *dialled,
+					const struct rd_peer *backend, enum rd_form form,
+					__u64 epoch)
+{
+	struct rd_flow *flow = &flows->flow[flows->next % RD_FLOWS];
+
+	flows->last = flows->next++;
+	rd_addr_store(flow->dialled_addr, dialled->addr, form);
+	flow->dialled_port = dialled->port;
+	rd_flow_set_backend(flow, backend, form, epoch);
+	*(volatile __u8 *)&flow->family = rd_family(form);
+}
+
+/* The socket sends to this address itself: what comes from there is no longer
+ * a Service's answer. */
+static __always_inline void rd_flow_forget(struct rd_flows *flows, const struct rd_peer *backend,
+					   enum rd_form form)
+{
+	struct rd_flow *flow = rd_flow_from(flows, backend, form);
+
+	if (flow)
+		flow->dialled_port = flow->backend_port = 0;
+}
+
+#endif

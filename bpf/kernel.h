@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * kernel.h - the one thing that is read from the kernel's own structures: a
+ * socket's cookie, without giving it one. libbpf relocates the offset to the
+ * running kernel's (CO-RE).
+ */
+#ifndef REDIAL_KERNEL_H
+#define REDIAL_KERNEL_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "maps.h"
+
+struct rd_atomic64 {
+	long long counter;
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct sock_common {
+	struct rd_atomic64 skc_cookie;
+};
+struct sock {
+	struct sock_common __sk_common;
+};
+#pragma clang attribute pop
+
+/* Linux 6.2. The agent says whether it is there; if not, this is dead code. */
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
+
+/* The socket's cookie, or 0 if it has none, and so no record. On a kernel that
+ * cannot look, it is given one. */
+static __always_inline __u64 rd_cookie_peek(struct bpf_sock_addr *ctx)
+{
+	const struct sock *sk;
+
+	if (!rd_has_rdonly_cast)
+		return bpf_get_socket_cookie(ctx);
+	if (!ctx->sk)
+		return 0;
+	sk = bpf_rdonly_cast(ctx->sk, bpf_core_type_id_kernel(struct sock));
+	return sk->__sk_common.skc_cookie.counter;
+}
+
+#endif
