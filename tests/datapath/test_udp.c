@@ -259,7 +259,7 @@ static void E2_a_connected_socket_may_send_to_another_service(void **state)
 
 static void one_socket_talks_to_many_services(void **state)
 {
-	char names[SERVICES][16], fronts[SERVICES][32], backs[SERVICES][32];
+	char names[SERVICES][32], fronts[SERVICES][32], backs[SERVICES][32];
 	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), servers[SERVICES];
 
 	(void)state;
