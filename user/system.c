@@ -8,7 +8,6 @@
 #include <linux/membarrier.h>
 #include <mntent.h>
 #include <sched.h>
-#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,11 +83,6 @@ uint64_t rd_netns_cookie(const char *path)
 int rd_wait_for_programs(void)
 {
 	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) ? -errno : 0;
-}
-
-bool rd_process_exists(uint32_t pid)
-{
-	return pid && (!kill((pid_t)pid, 0) || errno == EPERM);
 }
 
 void rd_notify(const char *state)

@@ -27,10 +27,6 @@ uint64_t rd_netns_cookie(const char *path);
  * grace period, some milliseconds. Returns 0 or -errno. */
 int rd_wait_for_programs(void);
 
-/* When the process `pid` is redial's agent of this bpffs is decided by its
- * lock; this only tells whether there is a process. */
-bool rd_process_exists(uint32_t pid);
-
 /* Tell the service manager, if there is one (sd_notify(3)), e.g. "READY=1". */
 void rd_notify(const char *state);
 
