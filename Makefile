@@ -30,13 +30,13 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -I$(B) -Iuser
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
-LIBS := -lbpf -lelf -lz -lcjson -lfyaml -levent_core
+LIBS := -lbpf -lelf -lz -lcjson -lfyaml -levent_extra -levent_core
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinclude \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
 CORE := alloc clusterip ip model nodeport plan resolve util
-EDGE := agent datapath decode log maps nodeaddr options source_dir system table yaml \
+EDGE := agent datapath decode healthcheck httpd log maps nodeaddr options source_dir system table yaml \
 	cmd_check cmd_cleanup cmd_run cmd_show cmd_version
 objects = $(patsubst %,$(B)/user/%.o,$(1))
 

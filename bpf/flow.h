@@ -34,27 +34,63 @@ static __always_inline _Bool rd_flow_is_from(const struct rd_flow *flow,
 	       rd_addr_equal(flow->backend_addr, backend->addr, form);
 }
 
+/*
+ * The index of the flow to, or from, this peer; RD_FLOWS if there is none.
+ *
+ * A global function: the verifier walks the loop once by itself, and what the
+ * caller does with the index once, not once for each index.
+ */
+__noinline __u32 rd_flow_search(const struct rd_flows *flows, const struct rd_peer *peer,
+				__u32 form, _Bool from)
+{
+	if (!flows || !peer)
+		return RD_FLOWS;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < RD_FLOWS; i++) {
+		const struct rd_flow *flow = &flows->flow[i];
+
+		/* They are filled in order. */
+		if (!flow->family)
+			break;
+		if (from ? rd_flow_is_from(flow, peer, form) : rd_flow_is_to(flow, peer, form))
+			return i;
+	}
+	return RD_FLOWS;
+}
+
+/* The flow that was last sent on if it is to, or from, this peer; else the
+ * first that is; or NULL. @ret_index: its index. */
+static __always_inline struct rd_flow *rd_flow_find(struct rd_flows *flows,
+						    const struct rd_peer *peer, enum rd_form form,
+						    _Bool from, __u32 *ret_index)
+{
+	__u32 index = flows->last % RD_FLOWS;
+	struct rd_flow *last = &flows->flow[index];
+
+	if (!(from ? rd_flow_is_from(last, peer, form) : rd_flow_is_to(last, peer, form))) {
+		/* The verifier wants every byte of an argument set. */
+		struct rd_peer whole = {.port = peer->port};
+
+		rd_addr_store((__u8 *)whole.addr, peer->addr, form);
+		index = rd_flow_search(flows, &whole, form, from);
+		if (index >= RD_FLOWS)
+			return NULL;
+	}
+	*ret_index = index;
+	return &flows->flow[index];
+}
+
 /* The flow to this Service's address, or NULL. It becomes the last one. */
 static __always_inline struct rd_flow *rd_flow_to(struct rd_flows *flows,
 						  const struct rd_peer *dialled, enum rd_form form)
 {
-	struct rd_flow *last = &flows->flow[flows->last % RD_FLOWS];
+	struct rd_flow *flow;
+	__u32 index;
 
-	if (rd_flow_is_to(last, dialled, form))
-		return last;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < RD_FLOWS; i++) {
-		struct rd_flow *flow = &flows->flow[i];
-
-		/* They are filled in order. */
-		if (!flow->family)
-			return NULL;
-		if (!rd_flow_is_to(flow, dialled, form))
-			continue;
-		flows->last = i;
-		return flow;
-	}
-	return NULL;
+	flow = rd_flow_find(flows, dialled, form, 0, &index);
+	if (flow && flows->last != index)
+		flows->last = index;
+	return flow;
 }
 
 /* The flow that this backend answers, or NULL. If there are several, because
@@ -62,20 +98,9 @@ static __always_inline struct rd_flow *rd_flow_to(struct rd_flows *flows,
 static __always_inline struct rd_flow *
 rd_flow_from(struct rd_flows *flows, const struct rd_peer *backend, enum rd_form form)
 {
-	struct rd_flow *last = &flows->flow[flows->last % RD_FLOWS];
+	__u32 index;
 
-	if (rd_flow_is_from(last, backend, form))
-		return last;
-#pragma clang loop unroll(disable)
-	for (__u32 i = 0; i < RD_FLOWS; i++) {
-		struct rd_flow *flow = &flows->flow[i];
-
-		if (!flow->family)
-			return NULL;
-		if (rd_flow_is_from(flow, backend, form))
-			return flow;
-	}
-	return NULL;
+	return rd_flow_find(flows, backend, form, 1, &index);
 }
 
 static __always_inline void rd_flow_set_backend(struct rd_flow *flow, const struct rd_peer *backend,

@@ -10,6 +10,7 @@
 
 #include "clusterip.h"
 #include "datapath.h"
+#include "healthcheck.h"
 #include "log.h"
 #include "nodeaddr.h"
 #include "nodeport.h"
@@ -57,6 +58,7 @@ struct agent {
 	struct rd_store store;
 	struct rd_source_dir *source;
 	struct rd_nodeaddrs *nodeaddrs;
+	struct rd_healthchecks *checks;
 	struct rd_nodeport_rule nodeport_rule;
 	struct rd_ip *addresses; /* this node's */
 	size_t n_addresses;
@@ -375,6 +377,23 @@ static struct rd_locale locale_of(const struct agent *agent)
 	};
 }
 
+static int update_health_check(struct agent *agent, const struct rd_object *service)
+{
+	static const enum rd_ip_family families[] = {RD_FAMILY_4, RD_FAMILY_6};
+	struct rd_locale locale = locale_of(agent);
+	uint32_t ready[RD_ARRAY_SIZE(families)];
+
+	if (!rd_has_health_check(&service->service)) {
+		rd_healthchecks_remove(agent->checks, service->namespace, service->name);
+		return 0;
+	}
+	for (size_t i = 0; i < RD_ARRAY_SIZE(families); i++)
+		if (rd_count_local_ready(&agent->store, &locale, service, families[i], &ready[i]))
+			return -ENOMEM;
+	return rd_healthchecks_set(agent->checks, service->namespace, service->name,
+				   service->service.health_check_port, ready);
+}
+
 static int plan_service(struct agent *agent, const struct rd_object *service)
 {
 	struct waiting *waiting = find_waiting(agent, service->namespace, service->name);
@@ -387,7 +406,8 @@ static int plan_service(struct agent *agent, const struct rd_object *service)
 		rd_error_set(&reason, -ENOSPC, "no address is left in --service-cidr");
 		return wait_for_room(agent, service, &reason, true);
 	}
-	r = rd_resolve(&agent->store, &locale, service, &wanted);
+	r = update_health_check(agent, service)
+		    ?: rd_resolve(&agent->store, &locale, service, &wanted);
 	if (r)
 		return r;
 	r = plan_wanted(agent, &wanted, &reason);
@@ -445,6 +465,30 @@ static int plan_nodes(struct agent *agent)
 	return r;
 }
 
+/* Health check ports are where NodePorts are. Everywhere, they follow the
+ * addresses by themselves. */
+static int place_health_checks(struct agent *agent)
+{
+	static const struct rd_ip everywhere[] = {{.family = RD_FAMILY_4}, {.family = RD_FAMILY_6}};
+	const struct rd_object *self =
+		rd_store_find(&agent->store, RD_NODE, "", agent->config->node_name);
+	_rd_free_ struct rd_ip *ips = NULL;
+	size_t n = 0;
+
+	if (agent->nodeport_rule.all)
+		return rd_healthchecks_listen_on(agent->checks, everywhere,
+						 RD_ARRAY_SIZE(everywhere));
+	for (size_t i = 0; i < agent->n_addresses; i++) {
+		if (!rd_nodeport_allows(&agent->nodeport_rule, &agent->addresses[i],
+					self ? &self->node : NULL))
+			continue;
+		if (rd_array_grow(&ips, n, sizeof(*ips)))
+			return -ENOMEM;
+		ips[n++] = agent->addresses[i];
+	}
+	return rd_healthchecks_listen_on(agent->checks, ips, n);
+}
+
 /* Read this node's addresses anew, if one has changed. */
 static int refresh_addresses(struct agent *agent)
 {
@@ -499,6 +543,7 @@ static int plan_names(struct agent *agent, struct rd_name_set *names)
 		waiting = find_waiting(agent, name->namespace, name->name);
 		if (waiting)
 			stop_waiting(agent, waiting);
+		rd_healthchecks_remove(agent->checks, name->namespace, name->name);
 		r = rd_plan_remove(&agent->plan, name->namespace, name->name);
 	}
 	return r ?: plan_in_turn(agent, services, n);
@@ -612,7 +657,7 @@ static int reconcile_once(struct agent *agent)
 	if (r)
 		return r;
 	if (agent->store.nodes_changed) {
-		r = plan_nodes(agent);
+		r = plan_nodes(agent) ?: place_health_checks(agent);
 		if (r)
 			return r;
 		agent->store.nodes_changed = false;
@@ -738,6 +783,14 @@ static int prepare_events(struct agent *agent)
 	return 0;
 }
 
+/* Whether the maps say what the sources say, as far as is known. */
+static bool is_healthy(void *context)
+{
+	const struct agent *agent = context;
+
+	return agent->planned && agent->said.ready;
+}
+
 /* ---- life -------------------------------------------------------------------------------------
  */
 
@@ -765,6 +818,8 @@ static int start(struct agent *agent, struct rd_error *error)
 				    "all, not %s",
 				    config->nodeport_addresses);
 	agent->addresses_changed = true;
+	if (rd_healthchecks_new(agent->base, is_healthy, agent, &agent->checks))
+		return rd_error_set(error, -ENOMEM, "out of memory");
 	r = rd_nodeaddrs_new(agent->base, on_address_changed, agent, &agent->nodeaddrs, error);
 	r = r
 		    ?: rd_source_dir_new(config->manifests, &agent->store, agent->base, on_changed,
@@ -797,6 +852,7 @@ static void finish(struct agent *agent)
 	rd_store_free(&agent->store);
 	rd_source_dir_free(agent->source);
 	rd_nodeaddrs_free(agent->nodeaddrs);
+	rd_healthchecks_free(agent->checks);
 	free(agent->addresses);
 	rd_plan_free(&agent->plan);
 	rd_datapath_close(agent->datapath);

@@ -326,6 +326,16 @@ static int decode_node_port(const struct place *place, const cJSON *item,
 	return to_port(place, number, "nodePort", &port->node_port);
 }
 
+static int decode_health_check_port(const struct place *place, const cJSON *spec,
+				    struct rd_service_spec *service)
+{
+	const cJSON *number = member(spec, "healthCheckNodePort");
+
+	if (!number || (cJSON_IsNumber(number) && number->valuedouble == 0))
+		return 0;
+	return to_port(place, number, "healthCheckNodePort", &service->health_check_port);
+}
+
 /* The API server refuses these too: names and (port, protocol) are unique, and
  * only a single port may be without a name. */
 static int check_service_port(const struct place *place, const struct rd_service_spec *service,
@@ -495,6 +505,7 @@ static int decode_service(const struct place *place, const cJSON *root, struct r
 	r = r ?: decode_affinity(place, spec, service);
 	r = r ?: get_policy(place, spec, "internalTrafficPolicy", &service->internal_local);
 	r = r ?: get_policy(place, spec, "externalTrafficPolicy", &service->external_local);
+	r = r ?: decode_health_check_port(place, spec, service);
 	r = r
 		    ?: get_ips(place, spec, "externalIPs", &service->external_ips,
 			       &service->n_external_ips);

@@ -49,6 +49,7 @@ struct rd_service_spec {
 	bool assigned[2];	    /* the address is ours to give, and given */
 	bool internal_local;	    /* internalTrafficPolicy Local */
 	bool external_local;	    /* externalTrafficPolicy Local */
+	uint16_t health_check_port; /* healthCheckNodePort; 0: none */
 	uint32_t affinity_seconds;  /* sessionAffinity ClientIP; 0: None */
 	struct rd_ip *external_ips;
 	size_t n_external_ips;

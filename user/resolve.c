@@ -475,6 +475,42 @@ bool rd_is_programmed(const struct rd_service_spec *service)
 	return !service->headless && !service->not_ours && service->type != RD_TYPE_EXTERNAL_NAME;
 }
 
+bool rd_has_health_check(const struct rd_service_spec *service)
+{
+	return rd_is_programmed(service) && service->type == RD_TYPE_LOAD_BALANCER &&
+	       service->external_local && service->health_check_port;
+}
+
+int rd_count_local_ready(const struct rd_store *store, const struct rd_locale *locale,
+			 const struct rd_object *service, enum rd_ip_family family,
+			 uint32_t *ret_count)
+{
+	const struct rd_service_spec *spec = &service->service;
+	const struct rd_ip *last = NULL;
+	struct candidates all = {0};
+	uint32_t count = 0;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < spec->n_ports; i++)
+		r = add_slices(&all, store, service, &spec->ports[i], family)
+			    ?: add_pods(&all, store, service, &spec->ports[i], family);
+	if (!r) {
+		drop_duplicates(&all);
+		for (size_t i = 0; i < all.n; i++) {
+			const struct rd_ip *ip = &all.items[i].backend.ip;
+
+			if (!all.items[i].ready || !is_on_node(&all.items[i], locale->node) ||
+			    (last && !rd_ip_compare(last, ip)))
+				continue;
+			last = ip;
+			count++;
+		}
+		*ret_count = count;
+	}
+	free(all.items);
+	return r;
+}
+
 int rd_resolve(const struct rd_store *store, const struct rd_locale *locale,
 	       const struct rd_object *service, struct rd_wanted *ret_wanted)
 {

@@ -70,6 +70,19 @@ int rd_resolve(const struct rd_store *store, const struct rd_locale *locale,
 	       const struct rd_object *service, struct rd_wanted *ret_wanted);
 void rd_wanted_free(struct rd_wanted *wanted);
 
+/*
+ * Count the addresses on this node at which an endpoint of the Service is
+ * ready, whatever its ports (C13).
+ *
+ * Returns 0 or -ENOMEM.
+ */
+int rd_count_local_ready(const struct rd_store *store, const struct rd_locale *locale,
+			 const struct rd_object *service, enum rd_ip_family family,
+			 uint32_t *ret_count);
+
+/* Whether a load balancer outside asks this Service's health check port (C13). */
+bool rd_has_health_check(const struct rd_service_spec *service);
+
 /* Whether a Service of this kind has frontends at all (A1, A2, A3). */
 bool rd_is_programmed(const struct rd_service_spec *service);
 

@@ -3,6 +3,7 @@
 or ask for affinity, by their number in section G of the semantics document,
 through the manifest source; and some more. See test_g_clusterip.py."""
 
+import http.client
 import json
 import shutil
 import signal
@@ -14,7 +15,7 @@ from harness import Child, Cluster, ask_sendto, ask_tcp, ask_udp, connect_error,
 
 VIP, VIP2, LB, EXTERNAL = "10.96.0.10", "10.96.0.11", "203.0.113.10", "203.0.113.250"
 NODES = (Cluster.NODE1, Cluster.NODE2)
-NP = 30080
+NP, HC = 30080, 30999
 TCP = [node_port(80, 8080, NP, "t")]
 BOTH = [*TCP, node_port(80, 8080, NP, "u", "UDP")]
 ASKS = (ask_tcp, ask_udp, ask_sendto)
@@ -208,6 +209,70 @@ def test_g36_support_external_traffic_policy_local_for_nodeport(cluster):
         cluster.check(client.ip, cluster.NODE1, NP, clients=[client])
 
 
+def _health(address, number):
+    """What a load balancer outside is told: status, weight and body, or None."""
+    connection = http.client.HTTPConnection(address, number, timeout=5)
+    try:
+        connection.request("GET", "/any")
+        answer = connection.getresponse()
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        return answer.status, answer.headers["X-Load-Balancing-Endpoint-Weight"], json.loads(answer.read())
+    except ConnectionRefusedError:
+        return None
+    finally:
+        connection.close()
+
+
+def health(cluster, number=HC, client=None, address=Cluster.NODE1):
+    return (client or cluster.host).call(_health, address, number)
+
+
+def healthy(count, is_healthy=True):
+    body = {
+        "service": {"namespace": "default", "name": "web"},
+        "localEndpoints": count,
+        "serviceProxyHealthy": is_healthy,
+    }
+    return (200 if count and is_healthy else 503, str(count), body)
+
+
+def balanced(cluster, policy, number=HC):
+    status = {"loadBalancer": {"ingress": [{"ip": LB}]}}
+    more = {"healthCheckNodePort": number} if number else {}
+    cluster.service("web", BOTH, VIP, type="LoadBalancer", externalTrafficPolicy=policy, status=status, **more)
+
+
+def test_g37_fail_health_check_node_port_if_there_are_only_terminating_endpoints(cluster):
+    near = cluster.pod("near", node="node1", ready=True)
+    cluster.pod("far", node="node2", ready=True)
+    balanced(cluster, "Local")
+    cluster.agent()
+    # An endpoint of two ports counts once; one elsewhere does not count here.
+    assert health(cluster) == healthy(1)
+    assert health(cluster, client=cluster.client, address=cluster.node.GATEWAY) == healthy(1)
+    assert health(cluster, client=cluster.client, address=cluster.node.GATEWAY6) == healthy(0)
+    cluster.describe(near, node="node1", ready=True, deleting=True)
+    wait_until(lambda: health(cluster) == healthy(0), "503")
+    cluster.delete("pod", "far")
+    for client in cluster.clients:
+        cluster.check("near", cluster.NODE1, NP, clients=[client])
+
+
+def test_c13_a_health_check_port_is_where_node_ports_are_and_another_owner_is_said(cluster):
+    cluster.pod("near", node="node1", ready=True)
+    balanced(cluster, "Local")
+    taken = cluster.host.listen(socket.SOCK_STREAM, HC, cluster.NODE1)
+    agent = cluster.agent("--nodeport-addresses", f"{cluster.NODE1}/32")
+    agent.wait_line("health check port not served", "service=web", f"{cluster.NODE1}:{HC}")
+    taken.close()
+    balanced(cluster, "Local", HC + 1)
+    wait_until(lambda: health(cluster, HC + 1) == healthy(1), "the new port answers")
+    assert health(cluster, HC + 1, cluster.client, cluster.node.GATEWAY) is None
+    agent.stop()
+    assert health(cluster, HC + 1) is None
+
+
 def test_g40_fallback_to_terminating_endpoints_external_traffic_policy_cluster(cluster):
     cluster.pod("near", node="node1", ready=True, deleting=True)
     cluster.pod("far", node="node2", ready=True, deleting=True)
@@ -238,19 +303,19 @@ def test_g46_same_port_and_different_protocol_for_internal_traffic_on_load_balan
 
 
 def test_g48_nodeport_when_external_traffic_policy_changes(cluster):
-    """Without the health check port, which is not there yet."""
     third = "192.168.60.3"
     cluster.node.write("node3.yaml", node_manifest("node3", third))
     cluster.source_pod("near", node="node1")
     cluster.source_pod("far", node="node2")
-    status = {"loadBalancer": {"ingress": [{"ip": LB}]}}
-    cluster.service("web", TCP, VIP, type="LoadBalancer", externalTrafficPolicy="Local", status=status)
+    balanced(cluster, "Local")
     cluster.agent()
+    assert health(cluster) == healthy(1)
     for client in cluster.clients:
         for address, number in ((LB, 80), *((item, NP) for item in NODES)):
             cluster.check(client.ip, address, number, clients=[client])
     cluster.check_refused(third, NP)
-    cluster.service("web", TCP, VIP, type="LoadBalancer", externalTrafficPolicy="Cluster", status=status)
+    balanced(cluster, "Cluster", None)
+    wait_until(lambda: health(cluster) is None, "the health check port is closed")
     for client in cluster.clients:
         for address in (*NODES, third):
             cluster.check(client.ip, address, NP, clients=[client])

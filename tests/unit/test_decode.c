@@ -1318,6 +1318,8 @@ TEST(C6_node_ports_are_decoded_and_0_is_none)
 		{NODE_PORT("30080.5"), WEB "nodePort 30080.5 is not a port, which is 1 to 65535"},
 		{NODE_PORT("\"30080\""), WEB "nodePort must be a number"},
 		{NODE_PORT("true"), WEB "nodePort must be a number"},
+		{SERVICE("{\"healthCheckNodePort\":70000,\"ports\":[{\"port\":80}]}"),
+		 WEB "healthCheckNodePort 70000 is not a port, which is 1 to 65535"},
 	};
 
 	EXPECT_OBJECTS(rows);
