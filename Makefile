@@ -84,7 +84,8 @@ $(B)/redial.skel.h: $(B)/redial.bpf.o
 
 # ---- tests ---------------------------------------------------------------------
 
-$(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(call objects,$(CORE) decode yaml)
+$(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
+		$(call objects,$(CORE) decode yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \

@@ -549,15 +549,22 @@ static int plan_names(struct agent *agent, struct rd_name_set *names)
 	return r ?: plan_in_turn(agent, services, n);
 }
 
-static int plan_waiting(struct agent *agent)
+/* Who waits is considered with the others, so that the older comes first. */
+static int add_waiting(const struct agent *agent, struct rd_name_set *names)
 {
-	struct rd_name_set names = {0};
 	struct waiting *waiting;
 	int r = 0;
 
-	RB_FOREACH(waiting, waiting_tree, &agent->waiting)
-		r = r ?: rd_name_set_add(&names, waiting->namespace, waiting->name);
-	r = r ?: plan_names(agent, &names);
+	RB_FOREACH(waiting, waiting_tree, (struct waiting_tree *)&agent->waiting)
+		r = r ?: rd_name_set_add(names, waiting->namespace, waiting->name);
+	return r;
+}
+
+static int plan_waiting(struct agent *agent)
+{
+	struct rd_name_set names = {0};
+	int r = add_waiting(agent, &names) ?: plan_names(agent, &names);
+
 	rd_name_set_clear(&names);
 	return r;
 }
@@ -613,7 +620,7 @@ static bool is_limbo_large(const struct agent *agent)
 
 static int plan_and_apply(struct agent *agent, struct rd_name_set *names)
 {
-	int r = plan_names(agent, names);
+	int r = add_waiting(agent, names) ?: plan_names(agent, names);
 
 	/* Again for those that waited for an address or room that has just been
 	 * given up; and once more for what only a grace period sets free. */

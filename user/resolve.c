@@ -18,6 +18,7 @@ struct candidate {
 	const char *node;	 /* NULL: not known */
 	char *const *hint_zones; /* NULL-terminated; NULL: none */
 	char *const *hint_nodes;
+	size_t order; /* in which it was found */
 };
 
 struct candidates {
@@ -29,8 +30,11 @@ static int add(struct candidates *all, const struct candidate *candidate)
 {
 	int r = rd_array_grow(&all->items, all->n, sizeof(*all->items));
 
-	if (!r)
-		all->items[all->n++] = *candidate;
+	if (!r) {
+		all->items[all->n] = *candidate;
+		all->items[all->n].order = all->n;
+		all->n++;
+	}
 	return r;
 }
 
@@ -134,14 +138,15 @@ static int compare_backends(const struct rd_backend *a, const struct rd_backend 
 }
 
 /* By address and port; of two with the same, the one to keep first: not
- * terminating before terminating (A13), ready before not. */
+ * terminating before terminating (A13), ready before not, the first found. */
 static int compare_candidates(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
 
 	return compare_backends(&x->backend, &y->backend)
 		       ?: (int)x->terminating - (int)y->terminating
-		       ?: (int)y->ready - (int)x->ready;
+		       ?: (int)y->ready - (int)x->ready
+		       ?: (x->order < y->order ? -1 : 1);
 }
 
 static void drop_duplicates(struct candidates *all)

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * A plan is tested against simulated maps: plain arrays that operations are
- * performed on, step by step as datapath performs them, and that are looked at
- * as a BPF program looks at the real ones.
+ * A plan is tested against simulated maps, see simulated_maps.h.
  */
 #include "unit/unit.h"
 
@@ -13,6 +11,7 @@
 
 #include "plan.h"
 #include "unit/alloc_fail.h"
+#include "unit/simulated_maps.h"
 
 /* ---- what a test wants ----------------------------------------------------------- */
 
@@ -189,248 +188,15 @@ static void drop(struct rd_plan *plan, const char *name)
 	assert_int_equal(rd_plan_remove(plan, "default", name), 0);
 }
 
-/* ---- the simulated maps ------------------------------------------------------------ */
-
-#define SIM_FRONTENDS 128
-#define SIM_PORTS 128
-#define SIM_SLOTS 2048
-#define SIM_NODES 64
-
-struct sim_frontend {
-	bool there;
-	struct rd_frontend_key key;
-	struct rd_frontend value;
-};
-
-struct sim_node {
-	bool there;
-	struct rd_nodeaddr address;
-	uint32_t node;
-};
-
-struct sim {
-	uint64_t filter[RD_FILTER_BITS / 64];
-	struct sim_node nodes[SIM_NODES];
-	struct rd_limits limits;
-	struct sim_frontend frontends[SIM_FRONTENDS];
-	bool has_name[SIM_PORTS];
-	struct rd_service names[SIM_PORTS];
-	struct rd_backend6 slots[RD_FAMILIES][SIM_SLOTS];
-	/* What a program may still use: referenced since the last grace period. */
-	bool in_use[RD_FAMILIES][SIM_SLOTS];
-	bool id_in_use[SIM_PORTS];
-};
+/* ---- looking at the simulated maps ------------------------------------------------ */
 
 static const struct rd_limits roomy = {
 	.max_services = 64, .max_ports = SIM_PORTS, .max_frontends = 64, .max_slots = SIM_SLOTS};
 
-static struct sim sim;
-
-static struct sim_frontend *sim_find(const struct rd_frontend_key *key)
-{
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		if (sim.frontends[i].there && !memcmp(&sim.frontends[i].key, key, sizeof(*key)))
-			return &sim.frontends[i];
-	return NULL;
-}
-
-static size_t sim_count(uint32_t family)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		n += sim.frontends[i].there && sim.frontends[i].key.family == family;
-	return n;
-}
-
-static uint32_t bit_of(const uint8_t addr[16])
-{
-	uint32_t words[4];
-
-	memcpy(words, addr, sizeof(words));
-	return rd_filter_address_bit(words[0] ^ words[1] ^ words[2] ^ words[3]);
-}
-
-static bool sim_bit(uint32_t bit)
-{
-	return sim.filter[bit / 64] >> bit % 64 & 1;
-}
-
-static void sim_set_bit(uint32_t bit)
-{
-	assert_true(bit < RD_FILTER_BITS);
-	sim.filter[bit / 64] |= 1ULL << bit % 64;
-}
-
-static void sim_clear_bit(uint32_t bit)
-{
-	assert_true(bit < RD_FILTER_BITS);
-	sim.filter[bit / 64] &= ~(1ULL << bit % 64);
-}
-
-static uint32_t bit_of_key(const struct rd_frontend_key *key)
-{
-	return key->key.scope == RD_SCOPE_NODE_PORT ? rd_filter_port_bit(key->key.port)
-						    : bit_of(key->key.addr);
-}
-
-/* At any time: what an application could dial must pass the filter. */
-static void sim_check_filter(void)
-{
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		if (sim.frontends[i].there && !sim_bit(bit_of_key(&sim.frontends[i].key)))
-			fail_msg("a frontend whose bit is not set");
-}
-
-/* And when all is done no bit is set that nothing needs. */
-static void sim_check_filter_exact(void)
-{
-	static uint64_t needed[RD_FILTER_BITS / 64];
-
-	memset(needed, 0, sizeof(needed));
-	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
-		uint32_t bit = bit_of_key(&sim.frontends[i].key);
-
-		if (sim.frontends[i].there)
-			needed[bit / 64] |= 1ULL << bit % 64;
-	}
-	assert_false(memcmp(needed, sim.filter, sizeof(needed)));
-}
-
-static struct sim_node *sim_find_node(const struct rd_nodeaddr *address)
-{
-	for (size_t i = 0; i < SIM_NODES; i++)
-		if (sim.nodes[i].there && !memcmp(&sim.nodes[i].address, address, sizeof(*address)))
-			return &sim.nodes[i];
-	return NULL;
-}
-
-static void sim_node_op(const struct rd_op_node *op)
-{
-	struct sim_node *node = sim_find_node(&op->address);
-
-	if (op->node == RD_NODE_GONE) {
-		assert_non_null(node);
-		node->there = false;
-		return;
-	}
-	for (size_t i = 0; !node; i++)
-		if (!sim.nodes[i].there)
-			node = &sim.nodes[i];
-	*node = (struct sim_node){.there = true, .address = op->address, .node = op->node};
-}
-
-/* Everything that a program could be reading now is in use until a grace. */
-static void sim_note_use(void)
-{
-	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
-		const struct sim_frontend *frontend = &sim.frontends[i];
-		uint32_t first = rd_word_first(frontend->value.word);
-
-		if (!frontend->there)
-			continue;
-		for (uint32_t s = 0; s < rd_word_count(frontend->value.word); s++)
-			if (first + s < SIM_SLOTS)
-				sim.in_use[frontend->key.family][first + s] = true;
-	}
-	for (size_t i = 0; i < SIM_PORTS; i++)
-		sim.id_in_use[i] |= sim.has_name[i];
-}
-
-static void sim_put(const struct rd_op_frontend *op)
-{
-	struct sim_frontend *frontend = sim_find(&op->key);
-
-	if (!frontend && sim_count(op->key.family) >= sim.limits.max_frontends)
-		fail_msg("the map of frontends is full (E2BIG)");
-	for (size_t i = 0; !frontend; i++)
-		if (!sim.frontends[i].there)
-			frontend = &sim.frontends[i];
-	*frontend = (struct sim_frontend){.there = true, .key = op->key, .value = op->value};
-}
-
-static void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
-{
-	sim_note_use();
-	for (size_t i = 0; i < ops->n_filter_set; i++)
-		sim_set_bit(ops->filter_set[i]);
-	for (size_t i = 0; i < ops->n_nodes; i++)
-		sim_node_op(&ops->nodes[i]);
-	for (size_t i = 0; i < ops->n_slots; i++) {
-		const struct rd_range *range = &ops->slots[i];
-
-		assert_true(range->first + range->count <= sim.limits.max_slots);
-		for (uint32_t s = range->first; s < range->first + range->count; s++) {
-			/* Torn-free, and no reuse before a grace period. */
-			if (sim.in_use[range->family][s])
-				fail_msg("slot %u is written while it is in use", s);
-			sim.slots[range->family][s] = plan->slots[range->family][s];
-		}
-	}
-	for (size_t i = 0; i < ops->n_names; i++) {
-		const struct rd_op_name *op = &ops->names[i];
-
-		assert_true(op->id < sim.limits.max_ports);
-		if (sim.id_in_use[op->id])
-			assert_string_equal(sim.names[op->id].name, op->record.name);
-		sim.has_name[op->id] = true;
-		sim.names[op->id] = op->record;
-	}
-	for (size_t i = 0; i < ops->n_puts; i++) {
-		assert_true(sim.has_name[ops->puts[i].value.service]);
-		sim_put(&ops->puts[i]);
-		sim_check_filter();
-	}
-	for (size_t i = 0; i < ops->n_gone; i++) {
-		struct sim_frontend *frontend = sim_find(&ops->gone[i].key);
-
-		assert_non_null(frontend);
-		assert_memory_equal(&frontend->value, &ops->gone[i].value, sizeof(frontend->value));
-		frontend->there = false;
-	}
-	for (size_t i = 0; i < ops->n_gone_names; i++)
-		sim.has_name[ops->gone_names[i]] = false;
-	for (size_t i = 0; i < ops->n_filter_clear; i++) {
-		sim_clear_bit(ops->filter_clear[i]);
-		sim_check_filter();
-	}
-	sim_check_filter_exact();
-	/* A name outlives all that carries its id. */
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		assert_true(!sim.frontends[i].there ||
-			    sim.has_name[sim.frontends[i].value.service]);
-	sim_note_use();
-}
-
-/* What one round of operations consisted of. */
-struct counts {
-	size_t slots, names, puts, gone, gone_names;
-	size_t nodes, filter_set, filter_clear; /* not looked at by expect_ops */
-};
-
-static struct counts apply(struct rd_plan *plan)
-{
-	const struct rd_ops *ops = NULL;
-	struct counts counts;
-
-	assert_int_equal(rd_plan_take_ops(plan, &ops), 0);
-	counts = (struct counts){.slots = ops->n_slots,
-				 .names = ops->n_names,
-				 .puts = ops->n_puts,
-				 .gone = ops->n_gone,
-				 .gone_names = ops->n_gone_names,
-				 .nodes = ops->n_nodes,
-				 .filter_set = ops->n_filter_set,
-				 .filter_clear = ops->n_filter_clear};
-	sim_apply(plan, ops);
-	rd_plan_applied(plan);
-	return counts;
-}
-
 /* Apply, expecting so many operations of each kind. */
-static void expect_ops(struct rd_plan *plan, struct counts expected)
+static void expect_ops(struct rd_plan *plan, struct sim_counts expected)
 {
-	struct counts counts = apply(plan);
+	struct sim_counts counts = sim_sync(plan);
 
 	assert_int_equal(counts.slots, expected.slots);
 	assert_int_equal(counts.names, expected.names);
@@ -442,61 +208,11 @@ static void expect_ops(struct rd_plan *plan, struct counts expected)
 /* The same of node addresses and the filter. */
 static void expect_filter_ops(struct rd_plan *plan, size_t nodes, size_t set, size_t clear)
 {
-	struct counts counts = apply(plan);
+	struct sim_counts counts = sim_sync(plan);
 
 	assert_int_equal(counts.nodes, nodes);
 	assert_int_equal(counts.filter_set, set);
 	assert_int_equal(counts.filter_clear, clear);
-}
-
-static void grace(struct rd_plan *plan)
-{
-	rd_plan_grace(plan);
-	assert_int_equal(rd_plan_limbo(plan), 0);
-	memset(sim.in_use, 0, sizeof(sim.in_use));
-	memset(sim.id_in_use, 0, sizeof(sim.id_in_use));
-	sim_note_use();
-}
-
-static struct rd_backend6 sim_slot(const void *slots, uint32_t index)
-{
-	return ((const struct rd_backend6 *)slots)[index];
-}
-
-static int adopt(struct rd_plan *plan)
-{
-	int r = 0;
-
-	for (uint32_t id = 0; !r && id < SIM_PORTS; id++)
-		if (sim.has_name[id])
-			r = rd_plan_adopt_service(plan, id, &sim.names[id]);
-	for (size_t i = 0; !r && i < SIM_FRONTENDS; i++)
-		if (sim.frontends[i].there)
-			r = rd_plan_adopt_frontend(plan, &sim.frontends[i].key,
-						   &sim.frontends[i].value, sim_slot,
-						   sim.slots[sim.frontends[i].key.family]);
-	for (size_t i = 0; !r && i < SIM_NODES; i++)
-		if (sim.nodes[i].there)
-			r = rd_plan_adopt_node(plan, &sim.nodes[i].address, sim.nodes[i].node);
-	return r;
-}
-
-/* A new agent: it waits for the programs and adopts what is in the maps. */
-static void restart(struct rd_plan *plan)
-{
-	rd_plan_free(plan);
-	assert_int_equal(rd_plan_new(plan, &sim.limits), 0);
-	memset(sim.in_use, 0, sizeof(sim.in_use));
-	memset(sim.id_in_use, 0, sizeof(sim.id_in_use));
-	sim_note_use();
-	assert_int_equal(adopt(plan), 0);
-}
-
-static void begin(struct rd_plan *plan, struct rd_limits limits)
-{
-	memset(&sim, 0, sizeof(sim));
-	sim.limits = limits;
-	assert_int_equal(rd_plan_new(plan, &limits), 0);
 }
 
 static struct rd_frontend_key key_of_frontend(const struct port_args *port,
@@ -615,9 +331,9 @@ TEST(a_service_becomes_slots_a_name_and_a_frontend)
 	const struct rd_planned_port *port;
 	struct rd_frontend_key key = key_of(false, 1, 80, false);
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x7));
-	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1});
 	expect_set(1, "web", 0x7);
 	assert_ptr_equal(rd_plan_owner(&plan, &key), rd_plan_find(&plan, "default", "web"));
 	port = rd_plan_port(&plan, value_of(1).service);
@@ -637,7 +353,7 @@ TEST(a_names_record_says_what_the_service_is)
 	const struct rd_service *record;
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	args.ports[0].name = "http";
 	args.ports[0].port = 8443;
 	args.ports[0].udp = true;
@@ -646,7 +362,7 @@ TEST(a_names_record_says_what_the_service_is)
 	room.service.service.cluster_ip[0] = virtual_ip(false, 1);
 	room.service.service.cluster_ip[1] = virtual_ip(true, 1);
 	assert_int_equal(rd_plan_service(&plan, &room.wanted, &error), 0);
-	apply(&plan);
+	sim_sync(&plan);
 	record = &sim.names[rd_plan_find(&plan, "default", "web")->ports[0].id];
 	assert_string_equal(record->namespace, "default");
 	assert_string_equal(record->name, "web");
@@ -660,7 +376,7 @@ TEST(a_names_record_says_what_the_service_is)
 	/* One word of it changes: one name is written and nothing else. */
 	room.service.service.type = RD_TYPE_CLUSTER_IP;
 	assert_int_equal(rd_plan_service(&plan, &room.wanted, &error), 0);
-	expect_ops(&plan, (struct counts){.names = 1});
+	expect_ops(&plan, (struct sim_counts){.names = 1});
 	rd_plan_free(&plan);
 }
 
@@ -668,17 +384,17 @@ TEST(a_service_without_endpoints_has_a_word_that_counts_none)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0));
-	expect_ops(&plan, (struct counts){.names = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.names = 1, .puts = 1});
 	assert_int_equal(rd_word_count(value_of(1).word), 0);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .puts = 1});
 	expect_set(1, "web", 0x3);
 	state(&plan, SIMPLE("web", 1, 0));
-	expect_ops(&plan, (struct counts){.puts = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 1});
 	expect_set(1, "web", 0);
-	grace(&plan);
+	sim_grace(&plan);
 	assert_int_equal(plan.ranges[RD_4].used_count, 0);
 	assert_int_equal(plan.backend_ids.used_count, 0);
 	rd_plan_free(&plan);
@@ -698,12 +414,12 @@ TEST(stating_the_same_again_gives_no_operation)
 	};
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
-	expect_ops(&plan, (struct counts){.slots = 0});
+	sim_begin(&plan, roomy);
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.slots = 2, .names = 2, .puts = 4});
+	expect_ops(&plan, (struct sim_counts){.slots = 2, .names = 2, .puts = 4});
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.slots = 0});
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	assert_int_equal(rd_plan_limbo(&plan), 0);
 	rd_plan_free(&plan);
 }
@@ -721,9 +437,9 @@ TEST(frontends_of_one_set_share_its_range_and_equal_sets_do_too)
 	struct rd_plan plan;
 	uint32_t id;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 3});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 3});
 	assert_int_equal(rd_word_first(value_of(1).word), rd_word_first(value_of(2).word));
 	assert_int_equal(rd_word_first(value_of(1).word), rd_word_first(value_of(3).word));
 	assert_int_equal(plan.ranges[RD_4].used_count, 3);
@@ -732,7 +448,7 @@ TEST(frontends_of_one_set_share_its_range_and_equal_sets_do_too)
 	id = id_of(1, 0);
 	args.ports[0].sets[1].members = 0x3;
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .puts = 1});
 	expect_set(1, "web", 0x7);
 	expect_set(3, "web", 0x3);
 	assert_int_equal(id_of(1, 0), id);
@@ -742,8 +458,8 @@ TEST(frontends_of_one_set_share_its_range_and_equal_sets_do_too)
 	/* And equal again. */
 	args.ports[0].sets[1].members = 0x7;
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.puts = 1});
-	grace(&plan);
+	expect_ops(&plan, (struct sim_counts){.puts = 1});
+	sim_grace(&plan);
 	assert_int_equal(plan.ranges[RD_4].used_count, 3);
 	assert_int_equal(plan.backend_ids.used_count, 3);
 	rd_plan_free(&plan);
@@ -768,13 +484,13 @@ TEST(an_unchanged_set_keeps_its_range_while_another_changes)
 	struct rd_plan plan;
 	struct rd_frontend before;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, args);
-	apply(&plan);
+	sim_sync(&plan);
 	before = value_of(1);
 	args.ports[1].sets[0].members = 0xf;
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .puts = 1});
 	assert_int_equal(value_of(1).word, before.word);
 	expect_set(2, "web", 0xf);
 	rd_plan_free(&plan);
@@ -785,22 +501,22 @@ TEST(a_changed_endpoint_keeps_the_ids_of_the_others)
 	struct rd_plan plan;
 	uint32_t first, second, third;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x7));
-	apply(&plan);
+	sim_sync(&plan);
 	first = id_of(1, 0);
 	second = id_of(1, 1);
 	third = id_of(1, 2);
 	assert_int_not_equal(first, second);
 	assert_int_not_equal(second, third);
 	state(&plan, SIMPLE("web", 1, 0xd));
-	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .puts = 1});
 	expect_set(1, "web", 0xd);
 	assert_int_equal(id_of(1, 0), first);
 	assert_int_equal(id_of(1, 2), third);
 	/* The gone one's id is not the new one's. */
 	assert_int_not_equal(id_of(1, 3), second);
-	grace(&plan);
+	sim_grace(&plan);
 	assert_int_equal(plan.backend_ids.used_count, 3);
 	assert_int_equal(plan.ranges[RD_4].used_count, 3);
 	rd_plan_free(&plan);
@@ -810,10 +526,10 @@ TEST(the_same_endpoint_of_two_services_has_two_ids)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	state(&plan, SIMPLE("b", 2, 0x1));
-	apply(&plan);
+	sim_sync(&plan);
 	assert_int_not_equal(id_of(1, 0), id_of(2, 0));
 	rd_plan_free(&plan);
 }
@@ -822,23 +538,23 @@ TEST(a_removed_service_leaves_nothing)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x7));
 	state(&plan, SIMPLE("other", 2, 0x7));
-	apply(&plan);
+	sim_sync(&plan);
 	drop(&plan, "nobody");
-	expect_ops(&plan, (struct counts){.slots = 0});
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	drop(&plan, "web");
-	expect_ops(&plan, (struct counts){.gone = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){.gone = 1, .gone_names = 1});
 	assert_false(is_there(1));
 	expect_set(2, "other", 0x7);
 	assert_null(rd_plan_find(&plan, "default", "web"));
 	drop(&plan, "web");
-	expect_ops(&plan, (struct counts){.slots = 0});
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	assert_true(rd_plan_limbo(&plan) > 0);
 	drop(&plan, "other");
-	apply(&plan);
-	grace(&plan);
+	sim_sync(&plan);
+	sim_grace(&plan);
 	assert_int_equal(plan.ids.used_count, 0);
 	assert_int_equal(plan.backend_ids.used_count, 0);
 	assert_int_equal(plan.ranges[RD_4].used_count, 0);
@@ -853,7 +569,7 @@ TEST(a_service_that_comes_and_goes_in_one_batch_leaves_nothing)
 	const struct rd_ops *ops;
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x7));
 	drop(&plan, "web");
 	assert_int_equal(rd_plan_take_ops(&plan, &ops), 0);
@@ -885,14 +601,14 @@ TEST(a_port_taken_out_of_a_service_goes_alone)
 	struct rd_plan plan;
 	uint32_t id;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, args);
-	apply(&plan);
+	sim_sync(&plan);
 	id = value_of(2).service;
 	args.ports[0] = args.ports[1];
 	args.n_ports = 1;
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.gone = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){.gone = 1, .gone_names = 1});
 	assert_false(is_there(1));
 	assert_int_equal(value_of(2).service, id);
 	assert_null(rd_plan_port(&plan, value_of(2).service == 0 ? 1 : 0));
@@ -904,12 +620,12 @@ TEST(a_new_address_of_a_service_replaces_the_old)
 	struct rd_plan plan;
 	struct rd_frontend before;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x7));
-	apply(&plan);
+	sim_sync(&plan);
 	before = value_of(1);
 	state(&plan, SIMPLE("web", 2, 0x7));
-	expect_ops(&plan, (struct counts){.puts = 1, .gone = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 1, .gone = 1});
 	assert_false(is_there(1));
 	assert_int_equal(rd_word_first(value_of(2).word), rd_word_first(before.word));
 	assert_int_equal(value_of(2).service, before.service);
@@ -922,18 +638,18 @@ TEST(an_address_that_another_service_has_is_left_out)
 	struct rd_plan plan;
 	struct rd_frontend_key key = key_of(false, 1, 80, false);
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	args.ports[0].n_frontends = 2;
 	args.ports[0].frontends[1].ip = 2;
 	refuse(&plan, args, -EEXIST, "10.96.0.1:80 is the address of default/a");
-	apply(&plan);
+	sim_sync(&plan);
 	expect_set(1, "a", 0x1);
 	expect_set(2, "b", 0x3);
 	assert_string_equal(rd_plan_owner(&plan, &key)->name, "a");
 	/* Stating it again does not change that, and nothing is written. */
 	refuse(&plan, args, -EEXIST, "10.96.0.1:80 is the address of default/a");
-	expect_ops(&plan, (struct counts){.slots = 0});
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	rd_plan_free(&plan);
 }
 
@@ -957,11 +673,11 @@ TEST(an_error_names_the_first_of_several_addresses_of_others)
 	};
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	state(&plan, b);
 	refuse(&plan, args, -EEXIST, "[fd00:96::2]:80 is the address of default/b");
-	apply(&plan);
+	sim_sync(&plan);
 	rd_plan_free(&plan);
 }
 
@@ -969,18 +685,18 @@ TEST(an_address_given_up_in_a_batch_can_be_taken_in_the_same)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	refuse(&plan, SIMPLE("b", 1, 0x2), -EEXIST, "10.96.0.1:80 is the address of default/a");
-	apply(&plan);
+	sim_sync(&plan);
 	drop(&plan, "a");
 	state(&plan, SIMPLE("b", 1, 0x2));
-	expect_ops(&plan, (struct counts){.puts = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 1, .gone_names = 1});
 	expect_set(1, "b", 0x2);
 	/* The same when its owner moves to another address. */
 	state(&plan, SIMPLE("b", 2, 0x2));
 	state(&plan, SIMPLE("c", 1, 0x4));
-	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 2});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 2});
 	expect_set(1, "c", 0x4);
 	expect_set(2, "b", 0x2);
 	rd_plan_free(&plan);
@@ -990,14 +706,14 @@ TEST(two_services_can_exchange_their_addresses_in_one_batch)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	state(&plan, SIMPLE("b", 2, 0x2));
-	apply(&plan);
+	sim_sync(&plan);
 	refuse(&plan, SIMPLE("a", 2, 0x1), -EEXIST, "10.96.0.2:80 is the address of default/b");
 	state(&plan, SIMPLE("b", 1, 0x2));
 	state(&plan, SIMPLE("a", 2, 0x1));
-	expect_ops(&plan, (struct counts){.puts = 2});
+	expect_ops(&plan, (struct sim_counts){.puts = 2});
 	expect_set(1, "b", 0x2);
 	expect_set(2, "a", 0x1);
 	rd_plan_free(&plan);
@@ -1007,23 +723,23 @@ TEST(deleted_and_recreated_in_one_batch_is_one_put_and_no_delete)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	apply(&plan);
+	sim_sync(&plan);
 	drop(&plan, "web");
 	state(&plan, SIMPLE("web", 1, 0x3));
-	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1, .gone_names = 1});
 	expect_set(1, "web", 0x3);
 	/* Under another name. */
 	drop(&plan, "web");
 	state(&plan, SIMPLE("new", 1, 0x3));
-	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1, .gone_names = 1});
 	expect_set(1, "new", 0x3);
 	/* A new address: only that one remains (A19). */
 	drop(&plan, "new");
 	state(&plan, SIMPLE("new", 2, 0x3));
-	expect_ops(&plan,
-		   (struct counts){.slots = 1, .names = 1, .puts = 1, .gone = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){
+				  .slots = 1, .names = 1, .puts = 1, .gone = 1, .gone_names = 1});
 	assert_false(is_there(1));
 	expect_set(2, "new", 0x3);
 	rd_plan_free(&plan);
@@ -1034,13 +750,13 @@ TEST(the_same_address_twice_in_a_service_is_one_frontend)
 	struct service_args args = SIMPLE("web", 1, 0x3);
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	args.ports[0].n_frontends = 2;
 	args.ports[0].frontends[1].ip = 1;
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1});
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.slots = 0});
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	rd_plan_free(&plan);
 }
 
@@ -1049,7 +765,7 @@ TEST(services_are_iterated_in_order_of_their_names)
 	struct rd_planned *service = NULL;
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	assert_null(rd_plan_next(&plan, NULL));
 	state(&plan, SIMPLE("b", 1, 0));
 	state(&plan, SIMPLE("c", 2, 0));
@@ -1092,7 +808,7 @@ static void refuse_without_a_trace(struct rd_plan *plan, struct service_args arg
 	refuse(plan, args, -ENOSPC, text);
 	after = trace_of(plan);
 	assert_memory_equal(&before, &after, sizeof(before));
-	expect_ops(plan, (struct counts){.slots = 0});
+	expect_ops(plan, (struct sim_counts){.slots = 0});
 }
 
 TEST(services_up_to_the_limit_and_not_one_more)
@@ -1101,10 +817,10 @@ TEST(services_up_to_the_limit_and_not_one_more)
 	struct rd_plan plan;
 
 	limits.max_services = 2;
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	state(&plan, SIMPLE("b", 2, 0x1));
-	apply(&plan);
+	sim_sync(&plan);
 	refuse_without_a_trace(&plan, SIMPLE("c", 3, 0x1),
 			       "there are 2 Services already, see --max-services");
 	assert_null(rd_plan_find(&plan, "default", "c"));
@@ -1112,7 +828,7 @@ TEST(services_up_to_the_limit_and_not_one_more)
 	state(&plan, SIMPLE("b", 2, 0x3));
 	drop(&plan, "a");
 	state(&plan, SIMPLE("c", 3, 0x1));
-	apply(&plan);
+	sim_sync(&plan);
 	expect_set(2, "b", 0x3);
 	expect_set(3, "c", 0x1);
 	rd_plan_free(&plan);
@@ -1138,17 +854,17 @@ TEST(service_ports_up_to_the_limit_and_not_one_more)
 	struct rd_plan plan;
 
 	limits.max_ports = 2;
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	state(&plan, SIMPLE("a", 1, 0x1));
-	apply(&plan);
+	sim_sync(&plan);
 	refuse_without_a_trace(&plan, two, "all 2 Service ports are in use, see --max-services");
 	/* An id that is given up is free after a grace period only. */
 	drop(&plan, "a");
 	refuse(&plan, two, -ENOSPC, "all 2 Service ports are in use, see --max-services");
-	apply(&plan);
-	grace(&plan);
+	sim_sync(&plan);
+	sim_grace(&plan);
 	state(&plan, two);
-	apply(&plan);
+	sim_sync(&plan);
 	expect_set(2, "b", 0x3);
 	expect_set(3, "b", 0x3);
 	rd_plan_free(&plan);
@@ -1169,16 +885,16 @@ TEST(frontends_of_each_family_up_to_the_limit_and_not_one_more)
 	struct rd_plan plan;
 
 	limits.max_frontends = 2;
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	state(&plan, six);
-	apply(&plan);
+	sim_sync(&plan);
 	three.ports[0].n_frontends = 2;
 	three.ports[0].frontends[1].ip = 3;
 	refuse_without_a_trace(&plan, three, "all 2 addresses are in use, see --max-services");
 	three.ports[0].n_frontends = 1;
 	state(&plan, three);
-	apply(&plan);
+	sim_sync(&plan);
 	/* One that is in and wants more stays as it was. */
 	three.ports[0].n_frontends = 2;
 	three.ports[0].sets[0].members = 0x7;
@@ -1197,15 +913,15 @@ TEST(slots_of_each_family_up_to_the_limit_and_not_one_more)
 	struct service_args six = SIMPLE("six", 1, 0xff);
 
 	limits.max_slots = 8;
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	six.ports[0].sets[0].v6 = true;
 	state(&plan, SIMPLE("a", 1, 0x0f));
 	state(&plan, six);
-	apply(&plan);
+	sim_sync(&plan);
 	refuse_without_a_trace(&plan, SIMPLE("b", 2, 0x1f),
 			       "no room for 5 endpoints among 8 slots, see --max-backends");
 	state(&plan, SIMPLE("b", 2, 0x0f));
-	apply(&plan);
+	sim_sync(&plan);
 	/* A change needs room beside what it replaces. */
 	refuse_without_a_trace(&plan, SIMPLE("b", 2, 0x01),
 			       "no room for 1 endpoints among 8 slots, see --max-backends");
@@ -1214,10 +930,10 @@ TEST(slots_of_each_family_up_to_the_limit_and_not_one_more)
 	drop(&plan, "a");
 	refuse(&plan, SIMPLE("b", 2, 0x01), -ENOSPC,
 	       "no room for 1 endpoints among 8 slots, see --max-backends");
-	apply(&plan);
-	grace(&plan);
+	sim_sync(&plan);
+	sim_grace(&plan);
 	state(&plan, SIMPLE("b", 2, 0x01));
-	apply(&plan);
+	sim_sync(&plan);
 	expect_set(2, "b", 0x01);
 	rd_plan_free(&plan);
 }
@@ -1242,14 +958,14 @@ TEST(a_service_with_one_set_too_many_is_refused_whole)
 	struct rd_plan plan;
 
 	limits.max_slots = 8;
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	refuse_without_a_trace(&plan, args,
 			       "no room for 9 endpoints among 8 slots, see --max-backends");
 	assert_null(rd_plan_find(&plan, "default", "web"));
 	/* The same for a Service that is in, some of whose ids would stay. */
 	args.ports[1].sets[0].members = 0x1;
 	state(&plan, args);
-	apply(&plan);
+	sim_sync(&plan);
 	args.ports[0].sets[0].members = 0x9;
 	args.ports[1].sets[0].members = 0x1ff;
 	refuse_without_a_trace(&plan, args,
@@ -1269,7 +985,7 @@ TEST(a_set_that_a_word_cannot_count_is_refused)
 	struct rd_plan plan;
 
 	limits.max_slots = 1 << 18;
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	for (size_t i = 0; i < RD_MAX_COUNT + 1; i++) {
 		backends[i].ip = (struct rd_ip){.family = RD_FAMILY_4};
 		backends[i].ip.bytes[0] = 10;
@@ -1297,17 +1013,17 @@ TEST(a_full_map_is_never_overfilled_while_operations_are_performed)
 	int r;
 
 	limits.max_frontends = 2;
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	state(&plan, SIMPLE("b", 2, 0x1));
-	apply(&plan);
+	sim_sync(&plan);
 	/* Puts come before deletes: a's element is still there when c's is put. */
 	drop(&plan, "a");
 	r = state_service(&plan, SIMPLE("c", 3, 0x1), &error);
 	assert_true(r == 0 || r == -ENOSPC);
-	apply(&plan);
+	sim_sync(&plan);
 	state(&plan, SIMPLE("c", 3, 0x1));
-	apply(&plan);
+	sim_sync(&plan);
 	expect_set(3, "c", 0x1);
 	rd_plan_free(&plan);
 }
@@ -1322,18 +1038,18 @@ TEST(retired_ranges_are_not_used_again_before_a_grace_period)
 	uint32_t retired;
 
 	limits.max_slots = 4;
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	apply(&plan);
+	sim_sync(&plan);
 	retired = rd_word_first(value_of(1).word);
 	state(&plan, SIMPLE("web", 1, 0x5));
-	apply(&plan);
+	sim_sync(&plan);
 	assert_int_equal(rd_plan_limbo(&plan), 3); /* two slots, one id */
 	assert_int_equal(state_service(&plan, SIMPLE("web", 1, 0x9), &error), -ENOSPC);
 	expect_set(1, "web", 0x5);
-	grace(&plan);
+	sim_grace(&plan);
 	state(&plan, SIMPLE("web", 1, 0x9));
-	apply(&plan);
+	sim_sync(&plan);
 	expect_set(1, "web", 0x9);
 	assert_int_equal(rd_word_first(value_of(1).word), retired);
 	rd_plan_free(&plan);
@@ -1370,14 +1086,14 @@ TEST(what_was_adopted_and_is_stated_again_gives_no_operation)
 	struct rd_plan plan;
 	struct trace before, after;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state_two(&plan);
-	apply(&plan);
+	sim_sync(&plan);
 	before = trace_of(&plan);
-	restart(&plan);
-	expect_ops(&plan, (struct counts){.slots = 0});
+	sim_restart(&plan);
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	state_two(&plan);
-	expect_ops(&plan, (struct counts){.slots = 0});
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	after = trace_of(&plan);
 	assert_memory_equal(&before, &after, sizeof(before));
 	expect_set(1, "a", 0x7);
@@ -1391,14 +1107,14 @@ TEST(what_was_adopted_and_has_changed_keeps_what_has_not)
 	struct rd_plan plan;
 	uint32_t id, service;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x7));
-	apply(&plan);
+	sim_sync(&plan);
 	id = id_of(1, 0);
 	service = value_of(1).service;
-	restart(&plan);
+	sim_restart(&plan);
 	state(&plan, SIMPLE("web", 1, 0x9));
-	expect_ops(&plan, (struct counts){.slots = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .puts = 1});
 	expect_set(1, "web", 0x9);
 	assert_int_equal(id_of(1, 0), id);
 	assert_int_equal(value_of(1).service, service);
@@ -1409,15 +1125,15 @@ TEST(what_was_adopted_and_is_removed_leaves_nothing)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state_two(&plan);
-	apply(&plan);
-	restart(&plan);
+	sim_sync(&plan);
+	sim_restart(&plan);
 	assert_non_null(rd_plan_find(&plan, "default", "a"));
 	drop(&plan, "a");
 	drop(&plan, "b");
-	expect_ops(&plan, (struct counts){.gone = 5, .gone_names = 3});
-	grace(&plan);
+	expect_ops(&plan, (struct sim_counts){.gone = 5, .gone_names = 3});
+	sim_grace(&plan);
 	assert_int_equal(plan.ids.used_count, 0);
 	assert_int_equal(plan.backend_ids.used_count, 0);
 	assert_int_equal(plan.ranges[RD_4].used_count, 0);
@@ -1429,13 +1145,13 @@ TEST(an_adopted_address_stays_with_the_service_that_has_it)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("z", 1, 0x1));
-	apply(&plan);
-	restart(&plan);
+	sim_sync(&plan);
+	sim_restart(&plan);
 	refuse(&plan, SIMPLE("a", 1, 0x2), -EEXIST, "10.96.0.1:80 is the address of default/z");
 	state(&plan, SIMPLE("z", 1, 0x1));
-	apply(&plan);
+	sim_sync(&plan);
 	expect_set(1, "z", 0x1);
 	rd_plan_free(&plan);
 }
@@ -1447,7 +1163,7 @@ static void plant(uint8_t ip, uint32_t first, uint32_t count, uint32_t service)
 
 	op.value.word = rd_word(first, count, 0, rd_fingerprint6(&op.key.key));
 	op.value.service = service;
-	sim_set_bit(bit_of(op.key.key.addr));
+	sim_set_bit(sim_bit_of(op.key.key.addr));
 	sim_put(&op);
 }
 
@@ -1465,15 +1181,15 @@ TEST(adopted_frontends_that_make_no_sense_are_deleted)
 	const struct rd_ops *ops;
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	apply(&plan);
+	sim_sync(&plan);
 	plant(2, 0, 2, 77);		       /* a Service that has no name */
 	plant(3, 0, 2, UINT32_MAX);	       /* nor can have one */
 	plant(4, SIM_SLOTS - 1, 2, 0);	       /* a range that ends outside the map */
 	plant(5, RD_MAX_SLOTS - 1, 1, 0);      /* or begins there */
 	plant(6, SIM_SLOTS, RD_MAX_COUNT, 77); /* both */
-	restart(&plan);
+	sim_restart(&plan);
 	ops = take(&plan);
 	assert_int_equal(ops->n_gone, 5);
 	assert_int_equal(ops->n_puts, 0);
@@ -1493,11 +1209,11 @@ TEST(an_address_of_no_sense_can_be_taken_in_the_first_batch)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	plant(1, 0, 0, 77);
-	restart(&plan);
+	sim_restart(&plan);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	expect_ops(&plan, (struct counts){.slots = 1, .names = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1});
 	expect_set(1, "web", 0x3);
 	rd_plan_free(&plan);
 }
@@ -1507,9 +1223,9 @@ TEST(slots_that_an_orphaned_frontend_leads_to_are_not_written_before_it_is_gone)
 	const struct rd_ops *ops;
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	plant(2, 0, 2, 77);
-	restart(&plan);
+	sim_restart(&plan);
 	state(&plan, SIMPLE("web", 1, 0x3));
 	/* A connect to the orphan must not reach web's endpoints. */
 	ops = take(&plan);
@@ -1522,15 +1238,15 @@ TEST(a_word_with_anothers_fingerprint_is_written_anew)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	apply(&plan);
+	sim_sync(&plan);
 	for (size_t i = 0; i < SIM_FRONTENDS; i++)
 		if (sim.frontends[i].there)
 			sim.frontends[i].value.word ^= 1ULL << 50;
-	restart(&plan);
+	sim_restart(&plan);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	expect_ops(&plan, (struct counts){.puts = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 1});
 	expect_set(1, "web", 0x3);
 	rd_plan_free(&plan);
 }
@@ -1540,7 +1256,7 @@ TEST(a_name_outside_the_limits_is_not_adopted)
 	struct rd_service record = {.namespace = "default", .name = "web"};
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	assert_int_equal(rd_plan_adopt_service(&plan, SIM_PORTS, &record), -ERANGE);
 	assert_int_equal(rd_plan_adopt_service(&plan, UINT32_MAX, &record), -ERANGE);
 	assert_null(rd_plan_find(&plan, "default", "web"));
@@ -1553,15 +1269,15 @@ TEST(an_adopted_backend_id_out_of_range_does_no_harm)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	apply(&plan);
+	sim_sync(&plan);
 	sim.slots[RD_4][rd_word_first(value_of(1).word)].id = 2 * SIM_SLOTS + 64 * 64;
-	restart(&plan);
+	sim_restart(&plan);
 	/* Giving it back must not write outside the allocator. */
 	drop(&plan, "web");
-	apply(&plan);
-	grace(&plan);
+	sim_sync(&plan);
+	sim_grace(&plan);
 	assert_int_equal(plan.backend_ids.used_count, 0);
 	rd_plan_free(&plan);
 }
@@ -1570,17 +1286,17 @@ TEST(adopted_ranges_that_overlap_and_ids_that_repeat_do_not_spoil_the_counting)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("a", 1, 0xf));
 	state(&plan, SIMPLE("b", 2, 0xf));
-	apply(&plan);
+	sim_sync(&plan);
 	/* Somebody else wrote: b leads into the middle of a. */
 	plant(2, rd_word_first(value_of(1).word) + 2, 4, value_of(2).service);
-	restart(&plan);
+	sim_restart(&plan);
 	drop(&plan, "a");
 	drop(&plan, "b");
-	apply(&plan);
-	grace(&plan);
+	sim_sync(&plan);
+	sim_grace(&plan);
 	assert_int_equal(plan.ranges[RD_4].used_count, 0);
 	assert_int_equal(plan.backend_ids.used_count, 0);
 	rd_plan_free(&plan);
@@ -1622,9 +1338,9 @@ TEST(a_frontends_bit_is_set_with_the_first_and_cleared_with_the_last_of_its_addr
 			   .frontends = {{.ip = 1}}}},
 	};
 	struct rd_plan plan;
-	uint32_t bit = bit_of(virtual_ip(false, 1).bytes);
+	uint32_t bit = sim_bit_of(virtual_ip(false, 1).bytes);
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, two);
 	expect_filter_ops(&plan, 0, 1, 0);
 	assert_true(sim_bit(bit));
@@ -1656,11 +1372,11 @@ TEST(each_family_has_a_bit_for_its_address)
 	};
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, args);
 	expect_filter_ops(&plan, 0, 2, 0);
-	assert_true(sim_bit(bit_of(virtual_ip(false, 1).bytes)));
-	assert_true(sim_bit(bit_of(virtual_ip(true, 1).bytes)));
+	assert_true(sim_bit(sim_bit_of(virtual_ip(false, 1).bytes)));
+	assert_true(sim_bit(sim_bit_of(virtual_ip(true, 1).bytes)));
 	drop(&plan, "web");
 	expect_filter_ops(&plan, 0, 0, 2);
 	rd_plan_free(&plan);
@@ -1670,9 +1386,9 @@ TEST(a_bit_that_is_dropped_and_taken_up_again_in_one_batch_is_not_cleared)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("a", 1, 0x1));
-	apply(&plan);
+	sim_sync(&plan);
 	/* The same key. */
 	drop(&plan, "a");
 	state(&plan, SIMPLE("b", 1, 0x1));
@@ -1692,7 +1408,7 @@ TEST(a_bit_that_is_dropped_and_taken_up_again_in_one_batch_is_not_cleared)
 		sim_apply(&plan, ops);
 		rd_plan_applied(&plan);
 	}
-	assert_true(sim_bit(bit_of(virtual_ip(false, 1).bytes)));
+	assert_true(sim_bit(sim_bit_of(virtual_ip(false, 1).bytes)));
 	rd_plan_free(&plan);
 }
 
@@ -1705,8 +1421,8 @@ TEST(a_bit_that_two_addresses_share_stays_while_one_of_them_does)
 	struct rd_plan plan;
 
 	memcpy(v6.bytes + 12, v4.bytes, 4);
-	assert_int_equal(bit_of(v4.bytes), bit_of(v6.bytes));
-	begin(&plan, roomy);
+	assert_int_equal(sim_bit_of(v4.bytes), sim_bit_of(v6.bytes));
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x1));
 	args.ports[0].sets[0].v6 = true;
 	to_wanted(&args, &room);
@@ -1715,7 +1431,7 @@ TEST(a_bit_that_two_addresses_share_stays_while_one_of_them_does)
 	expect_filter_ops(&plan, 0, 1, 0);
 	drop(&plan, "web");
 	expect_filter_ops(&plan, 0, 0, 0);
-	assert_true(sim_bit(bit_of(v4.bytes)));
+	assert_true(sim_bit(sim_bit_of(v4.bytes)));
 	drop(&plan, "other");
 	expect_filter_ops(&plan, 0, 0, 1);
 	rd_plan_free(&plan);
@@ -1725,7 +1441,7 @@ TEST(a_service_that_comes_and_goes_in_one_batch_leaves_the_filter_alone)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x1));
 	drop(&plan, "web");
 	expect_filter_ops(&plan, 0, 0, 0);
@@ -1746,7 +1462,7 @@ TEST(a_node_port_has_a_key_without_address_and_its_ports_bit)
 	struct rd_frontend_key key = key_of_frontend(&args.ports[0], &args.ports[0].frontends[0]);
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state(&plan, args);
 	expect_filter_ops(&plan, 0, 1, 0);
 	assert_true(sim_bit(rd_filter_port_bit(30080)));
@@ -1778,7 +1494,7 @@ TEST(node_addresses_are_written_changed_and_deleted_as_stated)
 	};
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state_nodes(&plan, nodes, 3);
 	expect_filter_ops(&plan, 3, 0, 0);
 	assert_int_equal(node_at(false, 100), RD_NODE_THIS);
@@ -1807,7 +1523,7 @@ TEST(of_a_node_address_stated_twice_the_first_statement_counts)
 	};
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state_nodes(&plan, nodes, 2);
 	expect_filter_ops(&plan, 1, 0, 0);
 	assert_int_equal(node_at(false, 100), RD_NODE_THIS);
@@ -1827,11 +1543,11 @@ TEST(node_addresses_that_were_adopted_and_are_stated_again_give_no_operation)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state_two(&plan);
 	state_nodes(&plan, node_addresses, 3);
-	apply(&plan);
-	restart(&plan);
+	sim_sync(&plan);
+	sim_restart(&plan);
 	expect_filter_ops(&plan, 0, 0, 0);
 	state_two(&plan);
 	state_nodes(&plan, node_addresses, 3);
@@ -1841,7 +1557,7 @@ TEST(node_addresses_that_were_adopted_and_are_stated_again_give_no_operation)
 	state_nodes(&plan, NULL, 0);
 	drop(&plan, "a");
 	drop(&plan, "b");
-	assert_int_equal(apply(&plan).nodes, 2);
+	assert_int_equal(sim_sync(&plan).nodes, 2);
 	rd_plan_free(&plan);
 }
 
@@ -1849,9 +1565,9 @@ TEST(an_adopted_frontend_that_makes_no_sense_takes_its_bit_with_it)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	plant(2, 0, 0, 77);
-	restart(&plan);
+	sim_restart(&plan);
 	expect_filter_ops(&plan, 0, 0, 1);
 	assert_false(is_there(2));
 	rd_plan_free(&plan);
@@ -1862,22 +1578,22 @@ TEST(D1_flags_and_affinity_are_in_the_values_and_a_change_is_one_put)
 	struct service_args args = SIMPLE("web", 1, 0x3);
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	args.affinity_seconds = 10800;
 	args.ports[0].frontends[0].flags = RD_FLAG_AFFINITY;
 	state(&plan, args);
-	apply(&plan);
+	sim_sync(&plan);
 	assert_int_equal(value_of(1).affinity_seconds, 10800);
 	assert_int_equal(rd_word_flags(value_of(1).word), RD_FLAG_AFFINITY);
 	args.affinity_seconds = 5;
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.puts = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 1});
 	assert_int_equal(value_of(1).affinity_seconds, 5);
-	restart(&plan);
+	sim_restart(&plan);
 	state(&plan, args);
-	expect_ops(&plan, (struct counts){.slots = 0});
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	state(&plan, SIMPLE("web", 1, 0x3));
-	expect_ops(&plan, (struct counts){.puts = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 1});
 	expect_set(1, "web", 0x3);
 	rd_plan_free(&plan);
 }
@@ -1956,7 +1672,7 @@ TEST(a_plan_that_ran_out_of_memory_can_be_thrown_away)
 	for (unsigned n = 1;; n++) {
 		int r;
 
-		begin(&plan, roomy);
+		sim_begin(&plan, roomy);
 		alloc_fail_at(n);
 		r = history(&plan);
 		if (!alloc_fail_end()) {
@@ -1974,17 +1690,17 @@ TEST(an_adoption_that_ran_out_of_memory_can_be_thrown_away)
 {
 	struct rd_plan plan;
 
-	begin(&plan, roomy);
+	sim_begin(&plan, roomy);
 	state_two(&plan);
 	state_nodes(&plan, node_addresses, 3);
-	apply(&plan);
+	sim_sync(&plan);
 	for (unsigned n = 1;; n++) {
 		int r;
 
 		rd_plan_free(&plan);
 		assert_int_equal(rd_plan_new(&plan, &roomy), 0);
 		alloc_fail_at(n);
-		r = adopt(&plan);
+		r = sim_adopt(&plan);
 		if (!alloc_fail_end()) {
 			assert_int_equal(r, 0);
 			assert_true(n > 10);
@@ -1995,7 +1711,7 @@ TEST(an_adoption_that_ran_out_of_memory_can_be_thrown_away)
 	state_two(&plan);
 	state_nodes(&plan, node_addresses, 3);
 	expect_filter_ops(&plan, 0, 0, 0);
-	expect_ops(&plan, (struct counts){.slots = 0});
+	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	rd_plan_free(&plan);
 }
 
@@ -2271,9 +1987,9 @@ static void restart_and_state_all(struct rd_plan *plan, bool tight)
 {
 	struct model before = model, after;
 	bool gained = false;
-	struct counts counts;
+	struct sim_counts counts;
 
-	restart(plan);
+	sim_restart(plan);
 	for (size_t s = 0; s < SERVICES; s++) {
 		struct rd_error error = {0};
 		struct service_args args = model.services[s];
@@ -2299,7 +2015,7 @@ static void restart_and_state_all(struct rd_plan *plan, bool tight)
 	}
 	model = after;
 	state_nodes(plan, model.nodes, model.n_nodes);
-	counts = apply(plan);
+	counts = sim_sync(plan);
 	if (counts.nodes)
 		FAIL_SEED("a restart writes %zu node addresses", counts.nodes);
 	if (!gained && counts.filter_set + counts.filter_clear)
@@ -2314,17 +2030,17 @@ static void random_history(struct rd_limits limits, bool tight, int steps)
 
 	random_state = seed * 0x9e3779b97f4a7c15ULL + 1;
 	memset(&model, 0, sizeof(model));
-	begin(&plan, limits);
+	sim_begin(&plan, limits);
 	for (int step = 0; step < steps; step++) {
 		for (uint32_t n = below(4); n; n--)
 			change_something(&plan, tight);
 		if (below(4) == 0)
 			change_nodes(&plan);
-		apply(&plan);
+		sim_sync(&plan);
 		check_maps();
 		/* Without room to spare a grace period comes at the latest then. */
 		if (below(4) == 0 || (!tight && rd_plan_limbo(&plan) > 600))
-			grace(&plan);
+			sim_grace(&plan);
 		if (below(20) == 0) {
 			restart_and_state_all(&plan, tight);
 			check_maps();
@@ -2336,9 +2052,9 @@ static void random_history(struct rd_limits limits, bool tight, int steps)
 	}
 	model.n_nodes = 0;
 	state_nodes(&plan, NULL, 0);
-	apply(&plan);
+	sim_sync(&plan);
 	check_maps();
-	grace(&plan);
+	sim_grace(&plan);
 	if (plan.ids.used_count || plan.backend_ids.used_count || plan.ranges[RD_4].used_count ||
 	    plan.ranges[RD_6].used_count)
 		FAIL_SEED("something is left taken when all is gone");

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#include "unit/simulated_maps.h"
+
+#include <string.h>
+
+struct sim sim;
+
+struct sim_frontend *sim_find(const struct rd_frontend_key *key)
+{
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		if (sim.frontends[i].there && !memcmp(&sim.frontends[i].key, key, sizeof(*key)))
+			return &sim.frontends[i];
+	return NULL;
+}
+
+size_t sim_count(uint32_t family)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		n += sim.frontends[i].there && sim.frontends[i].key.family == family;
+	return n;
+}
+
+uint32_t sim_bit_of(const uint8_t addr[16])
+{
+	uint32_t words[4];
+
+	memcpy(words, addr, sizeof(words));
+	return rd_filter_address_bit(words[0] ^ words[1] ^ words[2] ^ words[3]);
+}
+
+bool sim_bit(uint32_t bit)
+{
+	return sim.filter[bit / 64] >> bit % 64 & 1;
+}
+
+void sim_set_bit(uint32_t bit)
+{
+	assert_true(bit < RD_FILTER_BITS);
+	sim.filter[bit / 64] |= 1ULL << bit % 64;
+}
+
+static void sim_clear_bit(uint32_t bit)
+{
+	assert_true(bit < RD_FILTER_BITS);
+	sim.filter[bit / 64] &= ~(1ULL << bit % 64);
+}
+
+static uint32_t bit_of_key(const struct rd_frontend_key *key)
+{
+	return key->key.scope == RD_SCOPE_NODE_PORT ? rd_filter_port_bit(key->key.port)
+						    : sim_bit_of(key->key.addr);
+}
+
+/* At any time: what an application could dial must pass the filter. */
+static void sim_check_filter(void)
+{
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		if (sim.frontends[i].there && !sim_bit(bit_of_key(&sim.frontends[i].key)))
+			fail_msg("a frontend whose bit is not set");
+}
+
+/* And when all is done no bit is set that nothing needs. */
+static void sim_check_filter_exact(void)
+{
+	static uint64_t needed[RD_FILTER_BITS / 64];
+
+	memset(needed, 0, sizeof(needed));
+	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
+		uint32_t bit = bit_of_key(&sim.frontends[i].key);
+
+		if (sim.frontends[i].there)
+			needed[bit / 64] |= 1ULL << bit % 64;
+	}
+	assert_false(memcmp(needed, sim.filter, sizeof(needed)));
+}
+
+struct sim_node *sim_find_node(const struct rd_nodeaddr *address)
+{
+	for (size_t i = 0; i < SIM_NODES; i++)
+		if (sim.nodes[i].there && !memcmp(&sim.nodes[i].address, address, sizeof(*address)))
+			return &sim.nodes[i];
+	return NULL;
+}
+
+static void sim_node_op(const struct rd_op_node *op)
+{
+	struct sim_node *node = sim_find_node(&op->address);
+
+	if (op->node == RD_NODE_GONE) {
+		assert_non_null(node);
+		node->there = false;
+		return;
+	}
+	for (size_t i = 0; !node; i++)
+		if (!sim.nodes[i].there)
+			node = &sim.nodes[i];
+	*node = (struct sim_node){.there = true, .address = op->address, .node = op->node};
+}
+
+/* Everything that a program could be reading now is in use until a grace. */
+static void sim_note_use(void)
+{
+	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
+		const struct sim_frontend *frontend = &sim.frontends[i];
+		uint32_t first = rd_word_first(frontend->value.word);
+
+		if (!frontend->there)
+			continue;
+		for (uint32_t s = 0; s < rd_word_count(frontend->value.word); s++)
+			if (first + s < SIM_SLOTS)
+				sim.in_use[frontend->key.family][first + s] = true;
+	}
+	for (size_t i = 0; i < SIM_PORTS; i++)
+		sim.id_in_use[i] |= sim.has_name[i];
+}
+
+void sim_put(const struct rd_op_frontend *op)
+{
+	struct sim_frontend *frontend = sim_find(&op->key);
+
+	if (!frontend && sim_count(op->key.family) >= sim.limits.max_frontends)
+		fail_msg("the map of frontends is full (E2BIG)");
+	for (size_t i = 0; !frontend; i++)
+		if (!sim.frontends[i].there)
+			frontend = &sim.frontends[i];
+	*frontend = (struct sim_frontend){.there = true, .key = op->key, .value = op->value};
+}
+
+void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
+{
+	sim_note_use();
+	for (size_t i = 0; i < ops->n_filter_set; i++)
+		sim_set_bit(ops->filter_set[i]);
+	for (size_t i = 0; i < ops->n_nodes; i++)
+		sim_node_op(&ops->nodes[i]);
+	for (size_t i = 0; i < ops->n_slots; i++) {
+		const struct rd_range *range = &ops->slots[i];
+
+		assert_true(range->first + range->count <= sim.limits.max_slots);
+		for (uint32_t s = range->first; s < range->first + range->count; s++) {
+			/* Torn-free, and no reuse before a grace period. */
+			if (sim.in_use[range->family][s])
+				fail_msg("slot %u is written while it is in use", s);
+			sim.slots[range->family][s] = plan->slots[range->family][s];
+		}
+	}
+	for (size_t i = 0; i < ops->n_names; i++) {
+		const struct rd_op_name *op = &ops->names[i];
+
+		assert_true(op->id < sim.limits.max_ports);
+		if (sim.id_in_use[op->id])
+			assert_string_equal(sim.names[op->id].name, op->record.name);
+		sim.has_name[op->id] = true;
+		sim.names[op->id] = op->record;
+	}
+	for (size_t i = 0; i < ops->n_puts; i++) {
+		assert_true(sim.has_name[ops->puts[i].value.service]);
+		sim_put(&ops->puts[i]);
+		sim_check_filter();
+	}
+	for (size_t i = 0; i < ops->n_gone; i++) {
+		struct sim_frontend *frontend = sim_find(&ops->gone[i].key);
+
+		assert_non_null(frontend);
+		assert_memory_equal(&frontend->value, &ops->gone[i].value, sizeof(frontend->value));
+		frontend->there = false;
+	}
+	for (size_t i = 0; i < ops->n_gone_names; i++)
+		sim.has_name[ops->gone_names[i]] = false;
+	for (size_t i = 0; i < ops->n_filter_clear; i++) {
+		sim_clear_bit(ops->filter_clear[i]);
+		sim_check_filter();
+	}
+	sim_check_filter_exact();
+	/* A name outlives all that carries its id. */
+	for (size_t i = 0; i < SIM_FRONTENDS; i++)
+		assert_true(!sim.frontends[i].there ||
+			    sim.has_name[sim.frontends[i].value.service]);
+	sim_note_use();
+}
+
+struct sim_counts sim_sync(struct rd_plan *plan)
+{
+	const struct rd_ops *ops = NULL;
+	struct sim_counts counts;
+
+	assert_int_equal(rd_plan_take_ops(plan, &ops), 0);
+	counts = (struct sim_counts){.slots = ops->n_slots,
+				     .names = ops->n_names,
+				     .puts = ops->n_puts,
+				     .gone = ops->n_gone,
+				     .gone_names = ops->n_gone_names,
+				     .nodes = ops->n_nodes,
+				     .filter_set = ops->n_filter_set,
+				     .filter_clear = ops->n_filter_clear};
+	sim_apply(plan, ops);
+	rd_plan_applied(plan);
+	return counts;
+}
+
+void sim_grace(struct rd_plan *plan)
+{
+	rd_plan_grace(plan);
+	assert_int_equal(rd_plan_limbo(plan), 0);
+	memset(sim.in_use, 0, sizeof(sim.in_use));
+	memset(sim.id_in_use, 0, sizeof(sim.id_in_use));
+	sim_note_use();
+}
+
+static struct rd_backend6 sim_slot(const void *slots, uint32_t index)
+{
+	return ((const struct rd_backend6 *)slots)[index];
+}
+
+int sim_adopt(struct rd_plan *plan)
+{
+	int r = 0;
+
+	for (uint32_t id = 0; !r && id < SIM_PORTS; id++)
+		if (sim.has_name[id])
+			r = rd_plan_adopt_service(plan, id, &sim.names[id]);
+	for (size_t i = 0; !r && i < SIM_FRONTENDS; i++)
+		if (sim.frontends[i].there)
+			r = rd_plan_adopt_frontend(plan, &sim.frontends[i].key,
+						   &sim.frontends[i].value, sim_slot,
+						   sim.slots[sim.frontends[i].key.family]);
+	for (size_t i = 0; !r && i < SIM_NODES; i++)
+		if (sim.nodes[i].there)
+			r = rd_plan_adopt_node(plan, &sim.nodes[i].address, sim.nodes[i].node);
+	return r;
+}
+
+void sim_restart(struct rd_plan *plan)
+{
+	rd_plan_free(plan);
+	assert_int_equal(rd_plan_new(plan, &sim.limits), 0);
+	memset(sim.in_use, 0, sizeof(sim.in_use));
+	memset(sim.id_in_use, 0, sizeof(sim.id_in_use));
+	sim_note_use();
+	assert_int_equal(sim_adopt(plan), 0);
+}
+
+void sim_begin(struct rd_plan *plan, struct rd_limits limits)
+{
+	memset(&sim, 0, sizeof(sim));
+	sim.limits = limits;
+	assert_int_equal(rd_plan_new(plan, &limits), 0);
+}
