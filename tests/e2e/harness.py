@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import errno
 import json
+import mmap
 import os
 import pathlib
 import pickle
@@ -353,17 +354,39 @@ def connect_error(address, number, kind=socket.SOCK_STREAM, blocking=True):
         return client.connect_ex((address, number))
 
 
-def load(stop, address, number, most=500000):
+def load(stop, address, number, ask=ask_tcp, progress=None, most=500000):
     """Ask until told to stop. Returns (answers by name, failures)."""
     answers, failures = collections.Counter(), []
     for _ in range(most):
         if stop():
             break
         try:
-            answers[ask_tcp(address, number)] += 1
-        except OSError as error:
+            answers[ask(address, number)] += 1
+        except (OSError, AssertionError) as error:
             failures.append(f"{time.time():.3f} {error!r}")
+        if progress is not None:
+            progress.value += 1
     return answers, failures
+
+
+class Load:
+    """A client that asks without a pause, and is seen to do so."""
+
+    def __init__(self, client, address, number=80, ask=ask_tcp):
+        self.what = f"{getattr(ask, '__name__', ask)} of {address}:{number} from {client.name}"
+        self._progress = ctypes.c_long.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
+        self._child = client.start(load, address, number, ask, self._progress)
+
+    def more(self, requests=50):
+        """Wait until it has asked so often from now on."""
+        goal = self._progress.value + requests
+        wait_until(lambda: self._progress.value >= goal, f"{self.what} goes on")
+
+    def check(self, expected):
+        """Stop it: no request failed, and these names answered, each of them."""
+        answers, failures = self._child.stop()
+        assert not failures, (self.what, len(failures), failures[:10])
+        assert set(answers) == set(expected), (self.what, answers)
 
 
 # ---- namespaces ----------------------------------------------------------------------
@@ -756,6 +779,24 @@ class Node:
             wait_until(lambda: self.backends(name) == sorted(expected))
         except AssertionError:
             raise AssertionError(f"{name} has {self.backends(name)}, not {sorted(expected)}") from None
+
+    def hooks(self):
+        return {row["hook"]: row["state"] for row in self.status()["hooks"]}
+
+    def restart_under(self, loads, times, start=None):
+        """Kill the agent and start it anew, with requests before, between and
+        after; it finds all as it should be."""
+        for item in loads:
+            item.more()
+        for _ in range(times):
+            self.agents[-1].kill()
+            for item in loads:
+                item.more()
+            (start or self.agent)()
+            assert self.writes() == 0
+            assert set(self.hooks().values()) == {"attached"}
+            for item in loads:
+                item.more()
 
     # the end
 
