@@ -30,14 +30,15 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -I$(B) -Iuser
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
-LIBS := -lbpf -lelf -lz -lcjson -lfyaml -levent_extra -levent_core
+LIBS := -lbpf -lelf -lz -lcjson -lfyaml -lcurl -levent_extra -levent_core
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinclude \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
 CORE := alloc clusterip ip model nodeport plan resolve util
-EDGE := agent datapath decode healthcheck httpd log maps nodeaddr options source_dir system table yaml \
+EDGE := agent api base64 credentials datapath decode healthcheck http httpd json_stream kubeconfig log maps nodeaddr options plugin reflector secret source_dir source_kube system table yaml \
 	cmd_check cmd_cleanup cmd_run cmd_show cmd_version
+comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))
 
 UNIT_TESTS := $(patsubst tests/unit/test_%.c,%,$(wildcard tests/unit/test_*.c))
@@ -84,12 +85,16 @@ $(B)/redial.skel.h: $(B)/redial.bpf.o
 
 # ---- tests ---------------------------------------------------------------------
 
+# What a test puts its own function in the place of.
+WRAP = malloc calloc realloc reallocarray strdup
+$(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
+
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
-		$(call objects,$(CORE) decode yaml)
+		$(call objects,$(CORE) base64 credentials decode kubeconfig log plugin secret yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
-		-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup \
+		$(patsubst %,-Wl$(comma)--wrap=%,$(WRAP)) \
 		-o $@ $(filter %.c %.o,$^) -lcmocka $(LIBS)
 
 $(B)/tests/%.o: tests/%.c

@@ -105,10 +105,13 @@ static __always_inline _Bool rd_node_port_get(struct bpf_sock_addr *ctx, const s
 	return 1;
 }
 
-/* Whether the process or its network namespace is to be left alone. Costs
- * nothing where nobody is excluded: the counts are constants to the verifier. */
+/* Whether the socket is the agent's own, or its process or network namespace is
+ * to be left alone. The latter costs nothing where nobody is excluded: the
+ * counts are constants to the verifier. */
 static __always_inline _Bool rd_is_excluded(struct bpf_sock_addr *ctx)
 {
+	if (ctx->sk && ctx->sk->mark == RD_MARK)
+		return 1;
 	for (__u32 i = 0; i < RD_EXCLUDED; i++) {
 		if (i < rd_excluded_cgroups &&
 		    bpf_get_current_ancestor_cgroup_id(rd_excluded_level[i]) ==

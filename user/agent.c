@@ -11,12 +11,14 @@
 #include "clusterip.h"
 #include "datapath.h"
 #include "healthcheck.h"
+#include "httpd.h"
 #include "log.h"
 #include "nodeaddr.h"
 #include "nodeport.h"
 #include "plan.h"
 #include "resolve.h"
 #include "source_dir.h"
+#include "source_kube.h"
 #include "system.h"
 #include "version.h"
 
@@ -56,9 +58,12 @@ struct agent {
 	struct event *heartbeat;
 	struct event *signals[3];
 	struct rd_store store;
-	struct rd_source_dir *source;
+	struct rd_source_dir *dir; /* one of the two sources */
+	struct rd_source_kube_config kube_config;
+	struct rd_source_kube *kube;
 	struct rd_nodeaddrs *nodeaddrs;
 	struct rd_healthchecks *checks;
+	struct rd_httpd *httpd; /* NULL: not asked for */
 	struct rd_nodeport_rule nodeport_rule;
 	struct rd_ip *addresses; /* this node's */
 	size_t n_addresses;
@@ -73,6 +78,49 @@ struct agent {
 	int result;
 	struct rd_error *error;
 };
+
+/* ---- the source --------------------------------------------------------------------- */
+
+/* Whether something that the source once had may be missing from the store. */
+static bool is_in_doubt(const struct agent *agent)
+{
+	return agent->dir && rd_source_dir_unknown(agent->dir);
+}
+
+/* Whether the store has all that the source has. Before, nothing is written
+ * (A20). New maps do not have what is doubtful: they wait for its end. */
+static bool is_complete(const struct agent *agent)
+{
+	if (is_in_doubt(agent) && rd_datapath_is_beside(agent->datapath))
+		return false;
+	return !agent->kube || rd_source_kube_complete(agent->kube);
+}
+
+static void collect(struct agent *agent)
+{
+	if (agent->dir)
+		rd_source_dir_collect(agent->dir);
+}
+
+static void reread(struct agent *agent)
+{
+	if (agent->dir)
+		rd_source_dir_reread(agent->dir);
+	if (agent->kube)
+		rd_source_kube_reread(agent->kube);
+}
+
+static void note_seen(struct agent *agent)
+{
+	struct rd_agent *said = &agent->said;
+
+	for (int kind = 0; kind < RD_KINDS; kind++)
+		if (agent->kube)
+			said->seen_ns[kind] = rd_source_kube_seen(agent->kube, (enum rd_kind)kind);
+		else if (agent->dir && rd_source_dir_present(agent->dir))
+			said->seen_ns[kind] = rd_realtime_ns();
+	said->files_bad = agent->dir ? rd_source_dir_bad(agent->dir) : 0;
+}
 
 /* ---- status ---------------------------------------------------------------------- */
 
@@ -98,11 +146,9 @@ static void say(struct agent *agent)
 {
 	struct rd_agent *said = &agent->said;
 
-	if (rd_source_dir_present(agent->source))
-		said->seen_ns = rd_realtime_ns();
+	note_seen(agent);
 	for (int kind = 0; kind < RD_KINDS; kind++)
 		said->objects[kind] = agent->store.count[kind];
-	said->files_bad = rd_source_dir_bad(agent->source);
 	say_refused(agent);
 	rd_maps_say(rd_datapath_maps(agent->datapath), said);
 }
@@ -116,7 +162,8 @@ static void begin_saying(struct agent *agent)
 	said->max_services = agent->config->max_services;
 	said->max_backends = agent->config->max_backends;
 	snprintf(said->version, sizeof(said->version), "%s", REDIAL_VERSION);
-	snprintf(said->source, sizeof(said->source), "%s", agent->config->manifests);
+	snprintf(said->source, sizeof(said->source), "%s",
+		 agent->config->manifests ?: agent->config->kube_access->server);
 	snprintf(said->cgroup, sizeof(said->cgroup), "%s", agent->config->cgroup);
 }
 
@@ -282,6 +329,16 @@ static size_t count_slots(const struct rd_planned *planned)
 	return n;
 }
 
+static bool has_slots(struct rd_plan *plan)
+{
+	struct rd_planned *planned = NULL;
+
+	while ((planned = rd_plan_next(plan, planned)))
+		if (count_slots(planned))
+			return true;
+	return false;
+}
+
 /* Say that a Service has lost its last endpoint, or never had one. */
 static void say_empty(const struct agent *agent, const struct rd_object *service)
 {
@@ -325,7 +382,7 @@ static bool has_backend(const struct rd_wanted *wanted, const struct rd_planned_
 static bool is_doubtful(const struct agent *agent, const struct rd_wanted *wanted,
 			const struct rd_planned *planned)
 {
-	if (agent->swept || !rd_source_dir_unknown(agent->source))
+	if (agent->swept || !is_in_doubt(agent))
 		return false;
 	for (size_t p = 0; planned && p < planned->n_ports; p++) {
 		const struct rd_planned_port *port = &planned->ports[p];
@@ -374,6 +431,7 @@ static struct rd_locale locale_of(const struct agent *agent)
 		.addresses = agent->addresses,
 		.n_addresses = agent->n_addresses,
 		.nodeports = &agent->nodeport_rule,
+		.legacy_endpoints = agent->config->legacy_endpoints,
 	};
 }
 
@@ -573,7 +631,7 @@ static int plan_waiting(struct agent *agent)
  * too early to take out what the store does not know. */
 static int add_all_names(struct agent *agent, struct rd_name_set *names)
 {
-	bool sweep = !rd_source_dir_unknown(agent->source);
+	bool sweep = !is_in_doubt(agent);
 	struct rd_planned *planned = NULL;
 	struct rd_object *service = NULL;
 	int r = 0;
@@ -696,6 +754,25 @@ static void log_sync(const struct agent *agent, uint64_t writes_before, uint64_t
 		       RD_NUMBER("us", (rd_monotonic_ns() - began) / 1000));
 }
 
+/* The first complete state is in the maps: let the programs of this version
+ * use them. */
+static void become_ready(struct agent *agent)
+{
+	const struct rd_agent_config *config = agent->config;
+
+	if (agent->said.ready)
+		return;
+	agent->result = rd_datapath_attach(agent->datapath, agent->error);
+	if (agent->result) {
+		event_base_loopbreak(agent->base);
+		return;
+	}
+	agent->said.ready = 1;
+	rd_log(RD_LOG_INFO, "ready", RD_NUMBER("services", agent->plan.n_services),
+	       RD_TEXT("cgroup", config->cgroup), RD_TEXT("bpffs", config->bpffs));
+	rd_notify("READY=1");
+}
+
 /* Bring the maps to what the sources say. On failure the plan is thrown away:
  * the maps themselves are asked what they hold, a little later. */
 static void reconcile(struct agent *agent)
@@ -705,7 +782,11 @@ static void reconcile(struct agent *agent)
 	struct timeval later = {.tv_sec = RETRY_SECONDS};
 	int r;
 
-	rd_source_dir_collect(agent->source);
+	collect(agent);
+	if (!is_complete(agent)) {
+		say(agent);
+		return;
+	}
 	r = reconcile_once(agent);
 	agent->reconciled_ns = rd_monotonic_ns();
 	if (r) {
@@ -715,6 +796,7 @@ static void reconcile(struct agent *agent)
 		event_add(agent->retry_due, &later);
 	} else {
 		log_sync(agent, writes, began);
+		become_ready(agent);
 	}
 	say(agent);
 }
@@ -763,8 +845,8 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 
 	(void)what;
 	if (number == SIGHUP) {
-		rd_log(RD_LOG_INFO, "reading all manifests again");
-		rd_source_dir_reread(agent->source);
+		rd_log(RD_LOG_INFO, "reading everything again");
+		reread(agent);
 		on_changed(agent);
 		return;
 	}
@@ -801,6 +883,61 @@ static bool is_healthy(void *context)
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+static int open_source(struct agent *agent, struct rd_error *error)
+{
+	const struct rd_agent_config *config = agent->config;
+	bool beside;
+
+	if (config->manifests)
+		return rd_source_dir_new(config->manifests, &agent->store, agent->base, on_changed,
+					 agent, &agent->dir, error);
+	beside = rd_datapath_is_beside(agent->datapath);
+	agent->kube_config = (struct rd_source_kube_config){
+		.access = config->kube_access,
+		.node_name = config->node_name,
+		.legacy_endpoints = config->legacy_endpoints,
+		.known = {[RD_SERVICE] = beside || agent->plan.n_services,
+			  [RD_SLICE] = beside || has_slots(&agent->plan)},
+		.stall_seconds = config->stall_seconds,
+		.mark = RD_MARK,
+	};
+	return rd_source_kube_new(&agent->kube_config, &agent->store, agent->base, on_changed,
+				  agent, &agent->kube, error);
+}
+
+/* Answer /livez, by which it is known that the event loop goes round, and
+ * /readyz. */
+static void answer_probe(void *context, struct rd_http_request *request, const char *path)
+{
+	bool live = !strcmp(path, "/livez"), ready = !strcmp(path, "/readyz");
+
+	if (live || (ready && is_healthy(context)))
+		rd_httpd_reply(request, 200, "text/plain", "ok\n");
+	else if (ready)
+		rd_httpd_reply(request, 503, "text/plain",
+			       "the maps are not up to date with the source\n");
+	else
+		rd_httpd_reply(request, 404, "text/plain", "there are /livez and /readyz\n");
+}
+
+static int listen_for_probes(struct agent *agent, struct rd_error *error)
+{
+	const char *text = agent->config->http_address;
+	struct rd_ip ip;
+	uint16_t port;
+
+	if (!text)
+		return 0;
+	if (rd_ip_port_parse(text, &ip, &port))
+		return rd_error_usage(error,
+				      "--http-bind-address takes ADDRESS:PORT such as "
+				      "127.0.0.1:10299 or [::1]:10299, not %s",
+				      text);
+	if (rd_httpd_new(agent->base, answer_probe, agent, &agent->httpd))
+		return rd_error_set(error, -ENOMEM, "out of memory");
+	return rd_httpd_listen(agent->httpd, &ip, port, error);
+}
+
 static int start(struct agent *agent, struct rd_error *error)
 {
 	const struct rd_agent_config *config = agent->config;
@@ -828,25 +965,27 @@ static int start(struct agent *agent, struct rd_error *error)
 	if (rd_healthchecks_new(agent->base, is_healthy, agent, &agent->checks))
 		return rd_error_set(error, -ENOMEM, "out of memory");
 	r = rd_nodeaddrs_new(agent->base, on_address_changed, agent, &agent->nodeaddrs, error);
-	r = r
-		    ?: rd_source_dir_new(config->manifests, &agent->store, agent->base, on_changed,
-					 agent, &agent->source, error);
+	r = r ?: listen_for_probes(agent, error);
 	r = r ?: rd_datapath_open(&datapath, &agent->datapath, error);
 	if (r)
 		return r;
+	if (rd_datapath_is_beside(agent->datapath))
+		rd_log(RD_LOG_INFO,
+		       "the pinned maps are of another layout or size: new ones are "
+		       "filled beside them, then take their place",
+		       RD_TEXT("bpffs", config->bpffs));
 	begin_saying(agent);
+	r = adopt(agent);
+	if (r)
+		return rd_error_set(error, r, "cannot read the maps in %s: %s", config->bpffs,
+				    strerror(-r));
+	r = open_source(agent, error);
+	if (r)
+		return r;
 	reconcile(agent);
 	if (!agent->planned)
 		return rd_error_set(error, -EIO, "cannot bring the maps up to date");
-	r = rd_datapath_attach(agent->datapath, error);
-	if (r)
-		return r;
-	agent->said.ready = 1;
-	say(agent);
-	rd_log(RD_LOG_INFO, "ready", RD_NUMBER("services", agent->plan.n_services),
-	       RD_TEXT("cgroup", config->cgroup), RD_TEXT("bpffs", config->bpffs));
-	rd_notify("READY=1");
-	return 0;
+	return agent->result;
 }
 
 static void finish(struct agent *agent)
@@ -857,9 +996,11 @@ static void finish(struct agent *agent)
 		stop_waiting(agent, waiting);
 	/* Before the source: objects point at its file names. */
 	rd_store_free(&agent->store);
-	rd_source_dir_free(agent->source);
+	rd_source_dir_free(agent->dir);
+	rd_source_kube_free(agent->kube);
 	rd_nodeaddrs_free(agent->nodeaddrs);
 	rd_healthchecks_free(agent->checks);
+	rd_httpd_free(agent->httpd);
 	free(agent->addresses);
 	rd_plan_free(&agent->plan);
 	rd_datapath_close(agent->datapath);
@@ -879,7 +1020,7 @@ static void finish(struct agent *agent)
 
 int rd_agent_run(const struct rd_agent_config *config, struct rd_error *error)
 {
-	struct agent agent = {.config = config};
+	struct agent agent = {.config = config, .error = error};
 	bool done;
 	int r;
 
@@ -887,6 +1028,7 @@ int rd_agent_run(const struct rd_agent_config *config, struct rd_error *error)
 	r = start(&agent, error);
 	if (!r) {
 		event_base_dispatch(agent.base);
+		r = agent.result;
 		rd_notify("STOPPING=1");
 		agent.said.pid = 0;
 		say(&agent);

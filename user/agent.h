@@ -10,10 +10,15 @@
 #include <stdint.h>
 
 #include "ip.h"
+#include "kubeconfig.h"
 #include "util.h"
 
+/* One source: a directory, or an API server. */
 struct rd_agent_config {
-	const char *manifests; /* directory */
+	const char *manifests;			  /* the directory; NULL: an API server */
+	const struct rd_kube_access *kube_access; /* how to reach it */
+	bool legacy_endpoints;			  /* Endpoints, not EndpointSlices */
+	unsigned stall_seconds; /* how long a silent watch is believed to be alive */
 	const char *bpffs;
 	const char *cgroup;
 	const char *node_name;
@@ -23,6 +28,7 @@ struct rd_agent_config {
 	const char *const *exclude_netns;
 	uint32_t max_services;
 	uint32_t max_backends;
+	const char *http_address; /* ADDRESS:PORT of /livez and /readyz; NULL: none */
 	bool detach_on_exit;
 };
 

@@ -7,6 +7,7 @@
 #include "agent.h"
 #include "commands.h"
 #include "datapath.h"
+#include "kubeconfig.h"
 #include "log.h"
 #include "system.h"
 
@@ -25,11 +26,43 @@ static int parse_network(const char *text, struct rd_cidr *ret_cidr)
 	return 0;
 }
 
+/* Find out how to reach the API server, if that is the source. */
+static int find_server(const struct rd_settings *settings, struct rd_kube_access *access,
+		       struct rd_error *error)
+{
+	int sources = (settings->manifests != NULL) + settings->kubernetes +
+		      (settings->kubeconfig != NULL);
+	int r = 0;
+
+	if (sources != 1)
+		return rd_error_usage(error, "name one source: --manifests DIR, --kubernetes or "
+					     "--kubeconfig FILE");
+	if (strcmp(settings->endpoints_api, "endpointslices") &&
+	    strcmp(settings->endpoints_api, "endpoints"))
+		return rd_error_usage(error,
+				      "--endpoints-api takes endpointslices or endpoints, "
+				      "not %s",
+				      settings->endpoints_api);
+	if (settings->kubernetes)
+		r = rd_kube_access_in_cluster(NULL, access, error);
+	else if (settings->kubeconfig)
+		r = rd_kube_access_load(settings->kubeconfig, settings->context, access, error);
+	return r
+		       ?: settings->server
+			  ? rd_kube_access_set_server(access, settings->server, error)
+			  : 0;
+}
+
 int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 {
+	struct rd_kube_access access = {0};
 	_rd_free_ char *root = rd_cgroup2_mount();
 	struct rd_agent_config config = {
 		.manifests = settings->manifests,
+		.kube_access = &access,
+		.legacy_endpoints = !strcmp(settings->endpoints_api, "endpoints"),
+		.stall_seconds = settings->stall_seconds,
+		.http_address = settings->http_address,
 		.bpffs = settings->bpffs,
 		.cgroup = settings->cgroup ?: root,
 		.nodeport_addresses = settings->nodeport_addresses,
@@ -41,12 +74,12 @@ int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 	};
 	struct utsname host;
 	int level = rd_log_level_parse(settings->log_level);
+	int r;
 
-	if (!config.manifests)
-		return rd_error_usage(error, "name a source: --manifests DIR");
 	if (level < 0)
 		return rd_error_usage(error, "--log-level takes error, warn, info or debug");
-	if (parse_network(settings->service_cidr, &config.service_cidr))
+	/* The API server gives its Services their addresses by itself. */
+	if (settings->manifests && parse_network(settings->service_cidr, &config.service_cidr))
 		return rd_error_usage(error,
 				      "--service-cidr takes a network such as 10.96.0.0/16, not %s",
 				      settings->service_cidr);
@@ -59,5 +92,7 @@ int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 	rd_log_set_level((enum rd_log_level)level);
 	if (level == RD_LOG_DEBUG)
 		rd_datapath_verbose();
-	return rd_agent_run(&config, error);
+	r = find_server(settings, &access, error) ?: rd_agent_run(&config, error);
+	rd_kube_access_free(&access);
+	return r;
 }

@@ -340,6 +340,17 @@ static void add_time(struct rd_table *table, uint64_t ns)
 	rd_table_add(table, "%s", text);
 }
 
+/* When the source last proved to be alive about all that it is asked for. */
+static uint64_t last_seen(const struct rd_agent *agent)
+{
+	uint64_t seen = 0;
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(agent->seen_ns); i++)
+		if (agent->seen_ns[i] && (!seen || agent->seen_ns[i] < seen))
+			seen = agent->seen_ns[i];
+	return seen;
+}
+
 static void add_agent(const struct rd_settings *settings, const struct rd_agent *agent,
 		      struct rd_table *table)
 {
@@ -356,7 +367,7 @@ static void add_agent(const struct rd_settings *settings, const struct rd_agent 
 	rd_table_add(table, "%u", agent->files_bad);
 	add_time(table, agent->started_ns);
 	add_time(table, agent->synced_ns);
-	add_time(table, agent->seen_ns);
+	add_time(table, last_seen(agent));
 	rd_table_add(table, "%llu", (unsigned long long)agent->writes);
 	rd_table_add(table, "%u", agent->refused_count);
 }

@@ -28,6 +28,8 @@ struct rd_datapath {
 	char *cgroup;
 	int lock;
 	bool made_directory;
+	bool beside; /* what is pinned is of another make: new maps take its place when
+		      * the programs are attached */
 	struct redial_bpf *skeleton;
 	struct rd_maps maps;
 };
@@ -294,59 +296,123 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	return 0;
 }
 
-/* Use the pinned map if there is one; its size must be the one asked for. */
-static int reuse_pin(struct rd_datapath *dp, enum rd_map map, struct rd_error *error)
+/* Open a pinned map. Returns a descriptor, -ENOENT or another -errno. */
+static int open_map(const struct rd_datapath *dp, enum rd_map map, struct bpf_map_info *ret_info)
 {
+	__u32 length = sizeof(*ret_info);
+	char path[PATH_MAX];
+	int r = path_of(path, "%s/%s", dp->bpffs, rd_map_name(map));
+	int fd = r ? r : bpf_obj_get(path);
+
+	if (fd < 0)
+		return r ?: -errno;
+	*ret_info = (struct bpf_map_info){0};
+	if (bpf_obj_get_info_by_fd(fd, ret_info, &length)) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
+static bool is_of_size(const struct rd_datapath *dp, enum rd_map map,
+		       const struct bpf_map_info *info)
+{
+	return !wanted_entries(dp, map) || info->max_entries == wanted_entries(dp, map);
+}
+
+/*
+ * Look at what is pinned: whether it is what this agent would make, in layout
+ * and sizes. The agent's own map is pinned last and unpinned first, so that
+ * without it the others cannot be relied on.
+ */
+static int look_at_pins(struct rd_datapath *dp, bool *ret_same_layout, struct rd_error *error)
+{
+	int r = rd_maps_check_layout(dp->bpffs, error);
+	bool any = false, agent = false;
+
+	dp->beside = r == -EPROTO;
+	for (int i = 0; (!r || dp->beside) && i < RD_MAPS; i++) {
+		struct bpf_map_info info;
+		_rd_close_ int fd = open_map(dp, (enum rd_map)i, &info);
+
+		if (fd < 0 && fd != -ENOENT)
+			return rd_error_set(error, fd, "cannot open %s/%s: %s", dp->bpffs,
+					    rd_map_name((enum rd_map)i), strerror(-fd));
+		any |= fd >= 0;
+		agent |= fd >= 0 && i == RD_MAP_AGENT;
+		dp->beside |= fd >= 0 && !is_of_size(dp, (enum rd_map)i, &info);
+	}
+	dp->beside |= any && !agent;
+	*ret_same_layout = !r && agent;
+	return dp->beside ? 0 : r;
+}
+
+/* What sockets dialled is known to these, and is still so with another set of
+ * Services in maps of other sizes. */
+static bool is_of_sockets(enum rd_map map)
+{
+	return map == RD_MAP_SOCKETS || map == RD_MAP_SPILL || map == RD_MAP_UDP_FLOWS;
+}
+
+static int prepare_map(struct rd_datapath *dp, enum rd_map map, bool same_layout)
+{
+	uint32_t entries = wanted_entries(dp, map);
+	struct bpf_map_info info;
 	_rd_close_ int fd = -1;
-	struct bpf_map_info info = {0};
-	__u32 length = sizeof(info);
+	int r = entries ? bpf_map__set_max_entries(skeleton_map(dp, map), entries) : 0;
+
+	if (r || (dp->beside && !(same_layout && is_of_sockets(map))))
+		return r;
+	fd = open_map(dp, map, &info);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	return is_of_size(dp, map, &info) ? bpf_map__reuse_fd(skeleton_map(dp, map), fd) : 0;
+}
+
+static int prepare_maps(struct rd_datapath *dp, struct rd_error *error)
+{
+	bool same_layout = false;
+	int r = look_at_pins(dp, &same_layout, error);
+
+	for (int i = 0; !r && i < RD_MAPS; i++)
+		r = prepare_map(dp, (enum rd_map)i, same_layout);
+	return r;
+}
+
+static int pin_map(struct rd_datapath *dp, enum rd_map map, struct rd_error *error)
+{
 	char path[PATH_MAX];
 	int r = path_of(path, "%s/%s", dp->bpffs, rd_map_name(map));
 
 	if (r)
 		return r;
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return errno == ENOENT ? 0
-				       : rd_error_set(error, -errno, "cannot open %s: %s", path,
-						      strerror(errno));
-	if (bpf_obj_get_info_by_fd(fd, &info, &length))
-		return -errno;
-	if (info.max_entries != wanted_entries(dp, map))
-		return rd_error_set(error, -EEXIST,
-				    "%s has room for %u entries and the flags ask for %u: keep "
-				    "--max-services and --max-backends, or run 'redial cleanup "
-				    "--bpffs %s' first",
-				    path, info.max_entries, wanted_entries(dp, map), dp->bpffs);
-	return bpf_map__reuse_fd(skeleton_map(dp, map), fd);
+	if (dp->beside && unlink(path) && errno != ENOENT)
+		return rd_error_set(error, -errno, "cannot unpin %s: %s", path, strerror(errno));
+	if (bpf_obj_pin(bpf_map__fd(skeleton_map(dp, map)), path) && errno != EEXIST)
+		return rd_error_set(error, -errno, "cannot pin %s: %s", path, strerror(errno));
+	return 0;
 }
 
-static int prepare_maps(struct rd_datapath *dp, struct rd_error *error)
+/* Pin every map, in the place of what is pinned there if it is of another
+ * make. Should this be cut short, see look_at_pins. */
+static int pin_maps(struct rd_datapath *dp, struct rd_error *error)
 {
-	int r = rd_maps_check_layout(dp->bpffs, error);
+	char agent[PATH_MAX];
+	int r = path_of(agent, "%s/%s", dp->bpffs, rd_map_name(RD_MAP_AGENT));
 
-	for (int i = 0; !r && i < RD_MAPS; i++) {
-		if (wanted_entries(dp, (enum rd_map)i))
-			r = bpf_map__set_max_entries(skeleton_map(dp, (enum rd_map)i),
-						     wanted_entries(dp, (enum rd_map)i));
-		r = r ?: reuse_pin(dp, (enum rd_map)i, error);
-	}
+	if (!r && dp->beside && unlink(agent) && errno != ENOENT)
+		return rd_error_set(error, -errno, "cannot unpin %s: %s", agent, strerror(errno));
+	for (int i = 0; !r && i < RD_MAPS; i++)
+		r = pin_map(dp, (enum rd_map)i, error);
 	return r;
 }
 
-static int pin_maps(struct rd_datapath *dp, struct rd_error *error)
+static int take_maps(struct rd_datapath *dp)
 {
 	for (int i = 0; i < RD_MAPS; i++) {
-		char path[PATH_MAX];
-		int fd = bpf_map__fd(skeleton_map(dp, (enum rd_map)i));
-		int r = path_of(path, "%s/%s", dp->bpffs, rd_map_name((enum rd_map)i));
-
-		if (r)
-			return r;
-		if (bpf_obj_pin(fd, path) && errno != EEXIST)
-			return rd_error_set(error, -errno, "cannot pin %s: %s", path,
-					    strerror(errno));
-		dp->maps.fd[i] = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+		dp->maps.fd[i] =
+			fcntl(bpf_map__fd(skeleton_map(dp, (enum rd_map)i)), F_DUPFD_CLOEXEC, 3);
 		if (dp->maps.fd[i] < 0)
 			return -errno;
 	}
@@ -439,7 +505,8 @@ static int load(struct rd_datapath *dp, struct rd_error *error)
 				    "the kernel does not take the BPF programs (%s): 'redial "
 				    "check' says what is missing: %s",
 				    strerror(-r), last_warning);
-	r = pin_maps(dp, error);
+	r = dp->beside ? 0 : pin_maps(dp, error);
+	r = r ?: take_maps(dp);
 	if (r && !*error->text)
 		rd_error_set(error, r, "cannot map the maps: %s", strerror(-r));
 	return r;
@@ -554,7 +621,21 @@ int rd_datapath_attach(struct rd_datapath *datapath, struct rd_error *error)
 		if (r)
 			return r;
 	}
+	if (datapath->beside) {
+		int r = pin_maps(datapath, error);
+
+		if (r)
+			return *error->text ? r
+					    : rd_error_set(error, r, "cannot pin the maps: %s",
+							   strerror(-r));
+		datapath->beside = false;
+	}
 	return 0;
+}
+
+bool rd_datapath_is_beside(const struct rd_datapath *datapath)
+{
+	return datapath->beside;
 }
 
 size_t rd_datapath_hooks(void)

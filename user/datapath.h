@@ -30,6 +30,8 @@ struct rd_datapath;
 /*
  * Load the programs, with the pinned maps or with new ones, which are then
  * pinned. Nothing is attached yet, and what a former agent attached goes on.
+ * Pinned maps of another layout or size go on with it: the new ones are filled
+ * beside them.
  * The directory is locked: one agent per directory.
  *
  * Returns 0 or -errno, with @error saying what to do.
@@ -40,7 +42,11 @@ int rd_datapath_open(const struct rd_datapath_config *config, struct rd_datapath
 /* The maps; owned by the datapath. */
 struct rd_maps *rd_datapath_maps(struct rd_datapath *datapath);
 
-/* Put the programs to work: attach and pin each, or replace its predecessor.
+/* Whether other maps are pinned and at work, until the next attach. */
+bool rd_datapath_is_beside(const struct rd_datapath *datapath);
+
+/* Put the programs to work: attach and pin each, or replace its predecessor;
+ * and pin the maps in the place of others.
  * Returns 0 or -errno; what was attached before the failure stays. */
 int rd_datapath_attach(struct rd_datapath *datapath, struct rd_error *error);
 

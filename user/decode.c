@@ -992,30 +992,40 @@ static int decode_meta(struct place *place, const struct kind *kind, const cJSON
 	return 0;
 }
 
+int rd_decode_tree(const cJSON *root, enum rd_kind kind, const char *origin,
+		   struct rd_object **ret_object, struct rd_error *error)
+{
+	_rd_object_ struct rd_object *object = calloc(1, sizeof(*object));
+	struct place place = {.kind = rd_kind_name(kind), .error = error};
+	int r;
+
+	if (!object)
+		return -ENOMEM;
+	object->kind = kind;
+	object->origin = origin;
+	r = decode_meta(&place, &kinds[kind], root, object)
+		    ?: kinds[kind].decode(&place, root, object);
+	if (!r)
+		*ret_object = rd_take(object);
+	return r;
+}
+
 static int decode_object(const cJSON *root, const char *kind_text, const char *api_version,
 			 const char *origin, struct rd_decoded *decoded, struct rd_error *error)
 {
 	enum rd_kind kind = find_kind(kind_text, api_version);
 	_rd_object_ struct rd_object *object = NULL;
-	struct place place = {.kind = kind_text, .error = error};
 	int r;
 
 	if (kind == RD_KINDS) {
 		note_skipped(decoded, kind_text);
 		return 0;
 	}
-	object = calloc(1, sizeof(*object));
-	if (!object)
-		return -ENOMEM;
-	object->kind = kind;
-	object->origin = origin;
-	r = decode_meta(&place, &kinds[kind], root, object);
-	r = r ?: kinds[kind].decode(&place, root, object);
-	r = r ?: rd_array_grow(&decoded->objects, decoded->n, sizeof(struct rd_object *));
-	if (r)
-		return r;
-	decoded->objects[decoded->n++] = rd_take(object);
-	return 0;
+	r = rd_decode_tree(root, kind, origin, &object, error)
+		    ?: rd_array_grow(&decoded->objects, decoded->n, sizeof(struct rd_object *));
+	if (!r)
+		decoded->objects[decoded->n++] = rd_take(object);
+	return r;
 }
 
 /* "ServiceList" and "List" give "Service" and "": what their items are, unless
@@ -1071,21 +1081,29 @@ static void *allocate(size_t size)
 	return memory;
 }
 
-int rd_decode(const char *json, const char *origin, struct rd_decoded *decoded,
-	      struct rd_error *error)
+int rd_json_parse(const char *json, cJSON **ret_root, struct rd_error *error)
 {
 	cJSON_Hooks hooks = {.malloc_fn = allocate, .free_fn = free};
 	const char *end = NULL;
-	cJSON *root;
-	int r;
 
 	cJSON_InitHooks(&hooks);
 	out_of_memory = false;
-	root = cJSON_ParseWithOpts(json, &end, true);
-	if (!root && out_of_memory)
+	*ret_root = cJSON_ParseWithOpts(json, &end, true);
+	if (!*ret_root && out_of_memory)
 		return rd_error_set(error, -ENOMEM, "out of memory");
-	if (!root)
+	if (!*ret_root)
 		return rd_error_set(error, -EINVAL, "not JSON near \"%.16s\"", end ?: "");
+	return 0;
+}
+
+int rd_decode(const char *json, const char *origin, struct rd_decoded *decoded,
+	      struct rd_error *error)
+{
+	cJSON *root;
+	int r = rd_json_parse(json, &root, error);
+
+	if (r)
+		return r;
 	/* An empty YAML document is not an object and not a mistake either. */
 	r = cJSON_IsNull(root) ? 0 : decode_any(root, NULL, "", origin, decoded, error);
 	cJSON_Delete(root);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * decode.h - from JSON to objects. The only file that knows the JSON library;
- * YAML is turned into JSON first (yaml.h) and takes the same way.
+ * decode.h - from JSON to objects. YAML is turned into JSON first (yaml.h) and
+ * takes the same way.
  *
  * Defaults are those the Kubernetes API server would have filled in, so that a
  * manifest as a person writes it means what it would mean there.
@@ -34,5 +34,17 @@ void rd_decoded_clear(struct rd_decoded *decoded);
  */
 int rd_decode(const char *json, const char *origin, struct rd_decoded *decoded,
 	      struct rd_error *error);
+
+/* The JSON library's tree, for the few files that know it. */
+struct cJSON;
+
+/* Parse a JSON text, which ends with its NUL. The caller deletes @ret_root.
+ * Returns 0, -EINVAL or -ENOMEM, with @error set. */
+int rd_json_parse(const char *json, struct cJSON **ret_root, struct rd_error *error);
+
+/* Decode one object whose kind is known. The caller frees @ret_object.
+ * Returns 0, -EINVAL with @error naming the object and the field, or -ENOMEM. */
+int rd_decode_tree(const struct cJSON *root, enum rd_kind kind, const char *origin,
+		   struct rd_object **ret_object, struct rd_error *error);
 
 #endif

@@ -85,6 +85,32 @@ int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr)
 	return 0;
 }
 
+int rd_ip_port_parse(const char *text, struct rd_ip *ret_ip, uint16_t *ret_port)
+{
+	const char *colon = strrchr(text, ':');
+	size_t brackets = *text == '[';
+	char address[RD_IP_TEXT];
+	unsigned long port;
+	size_t length;
+	struct rd_ip ip;
+	char *end;
+
+	if (!colon || !isdigit((unsigned char)colon[1]) || (size_t)(colon - text) <= 2 * brackets)
+		return -EINVAL;
+	length = (size_t)(colon - text) - 2 * brackets;
+	if (length >= sizeof(address) || (brackets && colon[-1] != ']'))
+		return -EINVAL;
+	memcpy(address, text + brackets, length);
+	address[length] = '\0';
+	port = strtoul(colon + 1, &end, 10);
+	if (rd_ip_parse(address, &ip) || *end || !port || port > 65535 ||
+	    brackets != (strchr(address, ':') != NULL))
+		return -EINVAL;
+	*ret_ip = ip;
+	*ret_port = (uint16_t)port;
+	return 0;
+}
+
 const char *rd_ip_format(const struct rd_ip *ip, char *buffer)
 {
 	if (ip->family == RD_NO_FAMILY)

@@ -40,6 +40,10 @@ int rd_ip_parse(const char *text, struct rd_ip *ret_ip);
 /* Parse "address/prefix"; host bits are cleared. Returns 0 or -EINVAL. */
 int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr);
 
+/* Parse "10.0.0.1:80" or "[fd00::1]:80", @ret_port in host order. Returns 0 or
+ * -EINVAL. */
+int rd_ip_port_parse(const char *text, struct rd_ip *ret_ip, uint16_t *ret_port);
+
 /* Write the address's text into `buffer`, of RD_IP_TEXT bytes; returns it. */
 const char *rd_ip_format(const struct rd_ip *ip, char *buffer);
 /* "10.0.0.1:80" or "[fd00::1]:80" into RD_IP_PORT_TEXT bytes; port in host order. */

@@ -122,6 +122,7 @@ struct rd_object {
 	char *name;
 	int64_t created;    /* seconds since the epoch; 0: not known */
 	const char *origin; /* where it comes from; owned by the source */
+	uint32_t round;	    /* the source's own: in which list it was named last */
 	union {
 		struct rd_service_spec service;
 		struct rd_slice_spec slice;

@@ -18,6 +18,13 @@
 /* What the options set; a command reads those that it takes. */
 struct rd_settings {
 	const char *manifests;
+	bool kubernetes;
+	const char *kubeconfig;
+	const char *context;
+	const char *server;
+	const char *endpoints_api;
+	uint32_t stall_seconds;
+	const char *http_address;
 	const char *bpffs;
 	const char *cgroup;
 	const char *node_name;

@@ -65,17 +65,25 @@ static int add_subset(struct candidates *all, const struct rd_subset *subset,
 	return 0;
 }
 
+/* Endpoints count where the mirroring controller would make slices of them: not
+ * for a Service with a selector (A18). */
+static bool counts(const struct rd_object *object, const struct rd_locale *locale,
+		   const struct rd_object *service)
+{
+	if (object->kind == RD_ENDPOINTS && locale->legacy_endpoints)
+		return true;
+	return !object->slice.ignored &&
+	       !(object->kind == RD_ENDPOINTS && service->service.n_selector);
+}
+
 static int add_slices(struct candidates *all, const struct rd_store *store,
-		      const struct rd_object *service, const struct rd_service_port *port,
-		      uint8_t family)
+		      const struct rd_locale *locale, const struct rd_object *service,
+		      const struct rd_service_port *port, uint8_t family)
 {
 	struct rd_object *object = NULL;
 
 	while ((object = rd_store_next_slice(store, service->namespace, service->name, object))) {
-		/* Endpoints count where the mirroring controller would make slices of
-		 * them: not for a Service with a selector (A18). */
-		if (object->slice.ignored ||
-		    (object->kind == RD_ENDPOINTS && service->service.n_selector))
+		if (!counts(object, locale, service))
 			continue;
 		for (size_t i = 0; i < object->slice.n_subsets; i++) {
 			int r = add_subset(all, &object->slice.subsets[i], port, family);
@@ -436,7 +444,7 @@ static int resolve_family(struct port_context *c)
 
 	if (!cluster_ip->family)
 		return 0;
-	r = add_slices(&c->all, c->store, c->service, c->port, c->family);
+	r = add_slices(&c->all, c->store, c->locale, c->service, c->port, c->family);
 	r = r ?: add_pods(&c->all, c->store, c->service, c->port, c->family);
 	if (!r) {
 		drop_duplicates(&c->all);
@@ -497,7 +505,7 @@ int rd_count_local_ready(const struct rd_store *store, const struct rd_locale *l
 	int r = 0;
 
 	for (size_t i = 0; !r && i < spec->n_ports; i++)
-		r = add_slices(&all, store, service, &spec->ports[i], family)
+		r = add_slices(&all, store, locale, service, &spec->ports[i], family)
 			    ?: add_pods(&all, store, service, &spec->ports[i], family);
 	if (!r) {
 		drop_duplicates(&all);

@@ -16,6 +16,7 @@ struct rd_locale {
 	const struct rd_ip *addresses; /* this node's, for source ranges */
 	size_t n_addresses;
 	const struct rd_nodeport_rule *nodeports; /* where NodePorts answer; NULL: everywhere */
+	bool legacy_endpoints; /* Endpoints are all there is: there are no slices */
 };
 
 /* One endpoint that may be dialled. Port in host order. */

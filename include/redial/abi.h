@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define RD_LAYOUT_VERSION 2
+#define RD_LAYOUT_VERSION 3
 
 /* Longest object name that Kubernetes allows for a namespace, a Service or a
  * port (RFC 1123 label), with its NUL. */
@@ -253,6 +253,10 @@ struct rd_flows {
 
 /* ---- sockets: what a redialled socket dialled --------------------------- */
 
+/* SO_MARK of the agent's own connections to the API server: they are left
+ * alone, since the agent must not depend on what it keeps. */
+#define RD_MARK 0x52440000U
+
 #define RD_IPV4 4
 #define RD_IPV6 6
 
@@ -318,7 +322,8 @@ struct rd_agent {
 	__u32 ready;	    /* 1 once the first complete state is in the maps */
 	__u64 started_ns;   /* CLOCK_REALTIME */
 	__u64 synced_ns;    /* when the source's last change was in the maps */
-	__u64 seen_ns;	    /* when the source was last found alive */
+	__u64 seen_ns[5];   /* when the source last proved to be alive, by kind as below;
+			     * 0: never, or it is not asked for that */
 	__u64 writes;	    /* map elements written or deleted by this agent */
 	__u32 max_services; /* capacities the maps were made for */
 	__u32 max_backends;

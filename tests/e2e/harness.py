@@ -649,6 +649,7 @@ class Node:
             self._undo.callback(umount, self.directory)
             self.manifests = self.directory / "manifests"
             self.manifests.mkdir()
+            self.source = ("--manifests", self.manifests)
             self.bpffs_mount = self.directory / "bpf"
             self.bpffs_mount.mkdir()
             mount("bpf", self.bpffs_mount, "bpf")
@@ -714,8 +715,7 @@ class Node:
     def run_options(self, options=()):
         """The options of `redial run`; those given here win, as the last does."""
         return [
-            "--manifests",
-            str(self.manifests),
+            *map(str, self.source),
             "--bpffs",
             str(self.bpffs),
             "--cgroup",

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """What keeps redial from starting is said in one line that says what to do."""
 
-import json
 import shutil
 import subprocess
 
@@ -95,26 +94,6 @@ def test_no_manifest_directory(node):
     one_line(node.try_run("--manifests", node.directory / "file"), node.directory / "file", "directory")
 
 
-def test_pins_of_another_layout_version(node, bpftool):
-    client = served(node)
-    node.agent().stop()
-    pin = node.bpffs / "rd_agent"
-    value = json.loads(bpftool("-j", "map", "lookup", "pinned", pin, "key", "0", "0", "0", "0"))["value"]
-    value[:4] = ["0x4d", "0x01", "0x00", "0x00"]
-    bpftool("map", "update", "pinned", pin, "key", "0", "0", "0", "0", "value", *value)
-
-    one_line(node.try_run(), node.bpffs, "layout 333", "redial cleanup")
-    for command in ("status", "services", "backends", "sockets"):
-        done = node.command(command)
-        assert done.returncode == 1 and "layout 333" in done.stderr
-        assert len(done.stderr.splitlines()) == 1 and not done.stdout
-    # Nothing has been touched, and what it advises works.
-    assert client.call(connect_error, "10.96.0.10", 80) == 0
-    assert node.command("cleanup").returncode == 0
-    node.agent()
-    assert client.call(connect_error, "10.96.0.10", 80) == 0
-
-
 def test_second_agent_on_the_same_bpffs(node):
     first = node.agent()
     one_line(node.try_run(), node.bpffs, "another agent is running", "--bpffs")
@@ -147,17 +126,6 @@ def test_other_cgroup_than_that_of_the_pinned_programs(node):
     other = node.cgroup / "other"
     other.mkdir()
     one_line(node.try_run("--cgroup", other), other, "redial cleanup")
-    assert client.call(connect_error, "10.96.0.10", 80) == 0
-
-
-@pytest.mark.parametrize("flag", ["--max-services", "--max-backends"])
-def test_other_sizes_than_those_of_the_pinned_maps(node, flag):
-    client = served(node)
-    node.agent().stop()
-    one_line(node.try_run(flag, 32), node.bpffs, flag, "redial cleanup")
-    assert client.call(connect_error, "10.96.0.10", 80) == 0
-    assert node.command("cleanup").returncode == 0
-    node.agent(flag, 32)
     assert client.call(connect_error, "10.96.0.10", 80) == 0
 
 
