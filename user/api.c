@@ -151,6 +151,7 @@ int rd_api_list_head(const char *json, enum rd_kind kind, struct rd_list_head *r
 	_cleanup_tree_ cJSON *root = NULL;
 	struct rd_api_status status = {0};
 	struct rd_list_head head = {0};
+	const cJSON *items;
 	const char *next;
 	char expected[32];
 	int r = parse(json, &root, error);
@@ -165,8 +166,9 @@ int rd_api_list_head(const char *json, enum rd_kind kind, struct rd_list_head *r
 	if (strcmp(text(root, "kind"), expected))
 		return rd_error_set(error, -EBADMSG, "a \"%.32s\", not a %s", text(root, "kind"),
 				    expected);
-	if (!member(root, "items"))
-		return rd_error_set(error, -EBADMSG, "a %s without items", expected);
+	items = member(root, "items");
+	if (!items || (!cJSON_IsNull(items) && !cJSON_IsArray(items)) || cJSON_GetArraySize(items))
+		return rd_error_set(error, -EBADMSG, "a %s without a list of items", expected);
 	r = read_version(root, head.version, error);
 	if (r)
 		return r;

@@ -27,7 +27,7 @@ static int append(struct rd_json_stream *stream, const char *bytes, size_t n)
 	struct rd_json_text *text = current(stream);
 	size_t need = text->n + n + 1;
 
-	if (need > stream->limit)
+	if (text->n + n > stream->limit)
 		return -EFBIG;
 	if (need > text->room) {
 		size_t room = need < SMALL ? SMALL : 2 * need;
@@ -98,6 +98,8 @@ static ptrdiff_t feed_string(struct rd_json_stream *stream, const char *bytes, s
 
 	if (stream->escaped) {
 		stream->escaped = false;
+		/* No key that is looked for has an escape in it. */
+		stream->key_length = sizeof(stream->key) + 1;
 	} else {
 		note_key(stream, bytes, length);
 		if (length < n) {
@@ -136,7 +138,10 @@ static int close_bracket(struct rd_json_stream *stream, char c)
 	stream->depth--;
 	if (!r && stream->in_items && stream->depth == ITEMS_DEPTH)
 		return complete(stream, true);
-	return r ?: stream->depth ? 0 : complete(stream, false);
+	if (r || stream->depth)
+		return r;
+	stream->done = true;
+	return complete(stream, false);
 }
 
 /* One byte outside of strings. */
@@ -144,8 +149,12 @@ static int feed_byte(struct rd_json_stream *stream, char c)
 {
 	bool between_items = stream->in_items && stream->depth == ITEMS_DEPTH;
 
-	if (is_space(c) || (between_items && c == ','))
+	if (is_space(c))
+		return stream->depth && !between_items ? append(stream, " ", 1) : 0;
+	if (between_items && c == ',')
 		return 0;
+	if (!stream->depth && stream->mode == RD_JSON_LIST && stream->done)
+		return -EBADMSG;
 	if ((!stream->depth || between_items) && c != '{' && !(between_items && c == ']'))
 		return -EBADMSG;
 	if (c == '{' || c == '[')

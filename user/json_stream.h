@@ -38,6 +38,7 @@ struct rd_json_stream {
 	unsigned depth;
 	bool in_string, escaped;
 	bool in_items;
+	bool done;		  /* an object has ended */
 	unsigned char key_length; /* of the string last begun in the outer object */
 	char key[8];
 	bool after_colon; /* in the outer object: a value comes */

@@ -242,7 +242,7 @@ static bool watch_ended(struct rd_reflector *reflector, const struct rd_outcome 
 	switch (outcome->end) {
 	case RD_EXPIRED:
 		relist(reflector, true);
-		return true;
+		return !short_lived;
 	case RD_ENDED:
 		if (short_lived)
 			relist(reflector, true);
@@ -272,7 +272,8 @@ unsigned rd_reflector_ended(struct rd_reflector *reflector, const struct rd_outc
 				       : RETRY_AFTER_MOST_SECONDS);
 	}
 	reflector->patience = 0;
-	if (outcome->asked != RD_WATCH && reflector->empties && outcome->end == RD_ENDED)
+	if (outcome->asked != RD_WATCH && outcome->end == RD_ENDED && reflector->empties &&
+	    !reflector->page)
 		return EMPTY_AGAIN_MS;
 	/* A list is followed by its next page, or by the watch. */
 	if (outcome->asked == RD_LIST && outcome->end == RD_ENDED)

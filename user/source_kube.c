@@ -43,7 +43,8 @@ struct resource {
 	uint64_t began_ns;
 	bool any_event;
 	size_t n_objects; /* in the list or stream so far */
-	enum rd_end end;  /* how the answer's text says it ends; RD_ENDED: it does not */
+	bool judged;	  /* its text has said how it ends, see end */
+	enum rd_end end;
 	unsigned retry_after;
 	struct rd_error why;
 	char refusal[REFUSAL_BYTES + 1]; /* the body of an answer that is not 200 */
@@ -184,6 +185,7 @@ static bool completed(struct resource *resource, const char *version)
 /* The answer ends here, in this way. Returns what breaks the request off. */
 static int end_with(struct resource *resource, enum rd_end end, const char *why)
 {
+	resource->judged = true;
 	resource->end = end;
 	return rd_error_set(&resource->why, -ECANCELED, "%s", why);
 }
@@ -238,7 +240,7 @@ static int take_event(struct resource *resource, const char *json)
 
 	if (r)
 		return end_with(resource, RD_INVALID, error.text);
-	resource->any_event = true;
+	resource->any_event |= event.type != RD_REFUSAL;
 	switch (event.type) {
 	case RD_ADDED:
 	case RD_MODIFIED:
@@ -324,7 +326,7 @@ static enum rd_end judge(struct resource *resource, const struct rd_http_result 
 {
 	struct rd_api_status said = {0};
 
-	if (*resource->why.text)
+	if (resource->judged)
 		return resource->end;
 	if (!result->status) {
 		rd_error_set(&resource->why, 0, "%s", result->error);
@@ -455,7 +457,7 @@ static void prepare_answer(struct resource *resource)
 	resource->stream.mode = resource->asked == RD_LIST ? RD_JSON_LIST : RD_JSON_DOCUMENTS;
 	resource->n_objects = begins ? 0 : resource->n_objects;
 	resource->any_event = false;
-	resource->end = RD_ENDED;
+	resource->judged = false;
 	resource->retry_after = 0;
 	*resource->why.text = '\0';
 	resource->refusal_bytes = 0;

@@ -549,6 +549,7 @@ class Agent:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(notify_path))
         command = [*wrapper, str(node.redial), "run", *node.run_options(options)]
+        self.is_verbose = "debug" in command
 
         def prepare():
             die_with_parent()
@@ -805,8 +806,10 @@ class Node:
             text = agent.text()
             assert not REPORT.search(text), text
             for line in text.splitlines():
-                # What valgrind says of itself aside.
-                assert LOG_LINE.match(line) or line.startswith(("==", "--")), f"not a log line: {line!r}"
+                # What valgrind says of itself aside, and libbpf at --log-level debug.
+                others = ("==", "--", "libbpf: ") if agent.is_verbose else ("==", "--")
+                is_other = line.startswith(others) or (agent.is_verbose and not line)
+                assert LOG_LINE.match(line) or is_other, f"not a log line: {line!r}"
 
     def _check_cleanup(self):
         for bpffs in (self.bpffs, *self.other_bpffs):
