@@ -75,6 +75,8 @@ struct agent {
 	struct waiting_tree waiting;
 	struct rd_agent said;
 	uint64_t reconciled_ns; /* monotonic; when the last reconcile ended */
+	/* What the reconcile under way took, for the log. */
+	uint64_t resolve_ns, plan_ns, apply_ns;
 	int result;
 	struct rd_error *error;
 };
@@ -252,7 +254,7 @@ static int assign_addresses(struct agent *agent, struct rd_name_set *names)
 	struct rd_ip_set taken = {0};
 	int r = 0;
 
-	if (!any_needs_address(agent, names))
+	if (!agent->config->service_cidr.base.family || !any_needs_address(agent, names))
 		return 0;
 	while ((service = rd_store_next(&agent->store, RD_SERVICE, NULL, service)))
 		for (size_t i = 0; i < RD_ARRAY_SIZE(service->service.cluster_ip); i++)
@@ -458,18 +460,23 @@ static int plan_service(struct agent *agent, const struct rd_object *service)
 	struct rd_error reason = {0};
 	struct rd_locale locale = locale_of(agent);
 	struct rd_wanted wanted;
+	uint64_t began, resolved;
 	int r;
 
 	if (needs_address(agent, service)) {
 		rd_error_set(&reason, -ENOSPC, "no address is left in --service-cidr");
 		return wait_for_room(agent, service, &reason, true);
 	}
+	began = rd_monotonic_ns();
 	r = update_health_check(agent, service)
 		    ?: rd_resolve(&agent->store, &locale, service, &wanted);
 	if (r)
 		return r;
+	resolved = rd_monotonic_ns();
 	r = plan_wanted(agent, &wanted, &reason);
 	rd_wanted_free(&wanted);
+	agent->resolve_ns += resolved - began;
+	agent->plan_ns += rd_monotonic_ns() - resolved;
 	if (r == -ENOSPC || r == -EEXIST)
 		return wait_for_room(agent, service, &reason, r == -ENOSPC);
 	if (!r && waiting) {
@@ -480,21 +487,24 @@ static int plan_service(struct agent *agent, const struct rd_object *service)
 	return r;
 }
 
+/* A Service that is to be planned. */
+struct turn {
+	const struct rd_object *service;
+	size_t order; /* by name */
+	bool planned; /* it is in the maps */
+};
+
 /* The order in which Services are planned: who is in the maps keeps its place
  * and addresses; among the others the older first, then by name. */
-static int compare_turns(const void *a, const void *b, void *context)
+static int compare_turns(const void *a, const void *b)
 {
-	const struct agent *agent = context;
-	const struct rd_object *x = *(struct rd_object *const *)a;
-	const struct rd_object *y = *(struct rd_object *const *)b;
-	bool x_in = rd_plan_find(&agent->plan, x->namespace, x->name);
-	bool y_in = rd_plan_find(&agent->plan, y->namespace, y->name);
+	const struct turn *x = a, *y = b;
 
-	if (x_in != y_in)
-		return x_in ? -1 : 1;
-	if (x->created != y->created)
-		return x->created < y->created ? -1 : 1;
-	return rd_name_compare(x->namespace, x->name, y->namespace, y->name);
+	if (x->planned != y->planned)
+		return x->planned ? -1 : 1;
+	if (x->service->created != y->service->created)
+		return x->service->created < y->service->created ? -1 : 1;
+	return x->order < y->order ? -1 : 1;
 }
 
 /* The addresses of rd_nodeaddrs: this node's that the flag allows, and other
@@ -567,44 +577,56 @@ static int refresh_addresses(struct agent *agent)
 	return 0;
 }
 
-static int plan_in_turn(struct agent *agent, struct rd_object **services, size_t n)
+static int plan_in_turn(struct agent *agent, struct turn *turns, size_t n)
 {
 	int r = 0;
 
 	if (n)
-		qsort_r(services, n, sizeof(struct rd_object *), compare_turns, agent);
+		qsort(turns, n, sizeof(*turns), compare_turns);
 	for (size_t i = 0; !r && i < n; i++)
-		r = plan_service(agent, services[i]);
+		r = plan_service(agent, turns[i].service);
 	return r;
+}
+
+/* The source does not have the Service any more, if it ever had. */
+static int forget_service(struct agent *agent, const char *namespace, const char *name)
+{
+	struct waiting *waiting = find_waiting(agent, namespace, name);
+
+	if (waiting)
+		stop_waiting(agent, waiting);
+	rd_healthchecks_remove(agent->checks, namespace, name);
+	return rd_plan_remove(&agent->plan, namespace, name);
 }
 
 /* Take the Services of `names` that are gone out of the plan, and plan the
  * others. */
 static int plan_names(struct agent *agent, struct rd_name_set *names)
 {
-	_rd_free_ struct rd_object **services = NULL;
+	_rd_free_ struct turn *turns = NULL;
 	struct rd_service_name *name;
 	size_t n = 0;
 	int r = assign_addresses(agent, names);
 
 	for (name = rd_name_set_first(names); !r && name; name = rd_name_set_next(name)) {
-		struct rd_object *service =
+		const struct rd_object *service =
 			rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name);
-		struct waiting *waiting;
 
-		if (service) {
-			r = rd_array_grow(&services, n, sizeof(struct rd_object *));
-			if (!r)
-				services[n++] = service;
+		if (!service) {
+			r = forget_service(agent, name->namespace, name->name);
 			continue;
 		}
-		waiting = find_waiting(agent, name->namespace, name->name);
-		if (waiting)
-			stop_waiting(agent, waiting);
-		rd_healthchecks_remove(agent->checks, name->namespace, name->name);
-		r = rd_plan_remove(&agent->plan, name->namespace, name->name);
+		r = rd_array_grow(&turns, n, sizeof(*turns));
+		if (r)
+			break;
+		turns[n] = (struct turn){
+			.service = service,
+			.order = n,
+			.planned = rd_plan_find(&agent->plan, name->namespace, name->name),
+		};
+		n++;
 	}
-	return r ?: plan_in_turn(agent, services, n);
+	return r ?: plan_in_turn(agent, turns, n);
 }
 
 /* Who waits is considered with the others, so that the older comes first. */
@@ -647,13 +669,15 @@ static int add_all_names(struct agent *agent, struct rd_name_set *names)
 static int apply(struct agent *agent)
 {
 	const struct rd_ops *ops;
-	uint64_t writes;
+	uint64_t writes, began;
 	int r = rd_plan_take_ops(&agent->plan, &ops);
 
 	if (r)
 		return r;
+	began = rd_monotonic_ns();
 	r = rd_maps_apply(rd_datapath_maps(agent->datapath), &agent->plan, ops, &writes);
 	agent->said.writes += writes;
+	agent->apply_ns += rd_monotonic_ns() - began;
 	rd_plan_applied(&agent->plan);
 	if (!r && writes)
 		agent->said.synced_ns = rd_realtime_ns();
@@ -751,7 +775,10 @@ static void log_sync(const struct agent *agent, uint64_t writes_before, uint64_t
 		rd_log(agent->said.ready ? RD_LOG_DEBUG : RD_LOG_INFO, "in sync",
 		       RD_NUMBER("services", agent->plan.n_services),
 		       RD_NUMBER("writes", agent->said.writes - writes_before),
-		       RD_NUMBER("us", (rd_monotonic_ns() - began) / 1000));
+		       RD_NUMBER("us", (rd_monotonic_ns() - began) / 1000),
+		       RD_NUMBER("resolve_us", agent->resolve_ns / 1000),
+		       RD_NUMBER("plan_us", agent->plan_ns / 1000),
+		       RD_NUMBER("apply_us", agent->apply_ns / 1000));
 }
 
 /* The first complete state is in the maps: let the programs of this version
@@ -782,6 +809,7 @@ static void reconcile(struct agent *agent)
 	struct timeval later = {.tv_sec = RETRY_SECONDS};
 	int r;
 
+	agent->resolve_ns = agent->plan_ns = agent->apply_ns = 0;
 	collect(agent);
 	if (!is_complete(agent)) {
 		say(agent);

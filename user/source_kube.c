@@ -43,7 +43,9 @@ struct resource {
 	uint64_t began_ns;
 	bool any_event;
 	size_t n_objects; /* in the list or stream so far */
-	bool judged;	  /* its text has said how it ends, see end */
+	size_t n_bytes;
+	uint64_t decode_ns; /* spent on its text */
+	bool judged;	    /* its text has said how it ends, see end */
 	enum rd_end end;
 	unsigned retry_after;
 	struct rd_error why;
@@ -174,7 +176,10 @@ static bool completed(struct resource *resource, const char *version)
 	sweep(resource);
 	if (!resource->complete)
 		rd_log(RD_LOG_INFO, "listed", RD_TEXT("resource", resource->path),
-		       RD_NUMBER("objects", resource->n_objects));
+		       RD_NUMBER("objects", resource->n_objects),
+		       RD_NUMBER("bytes", resource->n_bytes),
+		       RD_NUMBER("us", (rd_monotonic_ns() - resource->began_ns) / 1000),
+		       RD_NUMBER("decode_us", resource->decode_ns / 1000));
 	resource->complete = true;
 	resource->source->changed(resource->source->context);
 	return true;
@@ -293,6 +298,7 @@ static int on_data(void *context, int status, const char *bytes, size_t n)
 {
 	struct resource *resource = context;
 	size_t room = REFUSAL_BYTES - resource->refusal_bytes;
+	uint64_t began;
 	int r;
 
 	arm_stall(resource);
@@ -301,7 +307,10 @@ static int on_data(void *context, int status, const char *bytes, size_t n)
 		resource->refusal_bytes += n < room ? n : room;
 		return n > room ? -EFBIG : 0;
 	}
+	began = rd_monotonic_ns();
 	r = rd_json_stream_feed(&resource->stream, bytes, n);
+	resource->decode_ns += rd_monotonic_ns() - began;
+	resource->n_bytes += n;
 	if (r && r != -ECANCELED)
 		end_with(resource, RD_INVALID,
 			 r == -EFBIG	? "an object is longer than 16 MB"
@@ -455,7 +464,10 @@ static void prepare_answer(struct resource *resource)
 	resource->asked = resource->reflector.next;
 	rd_json_stream_reset(&resource->stream);
 	resource->stream.mode = resource->asked == RD_LIST ? RD_JSON_LIST : RD_JSON_DOCUMENTS;
-	resource->n_objects = begins ? 0 : resource->n_objects;
+	if (begins) {
+		resource->n_objects = resource->n_bytes = 0;
+		resource->decode_ns = 0;
+	}
 	resource->any_event = false;
 	resource->judged = false;
 	resource->retry_after = 0;

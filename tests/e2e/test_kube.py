@@ -170,7 +170,7 @@ class KubeNode:
         agent = self.agent("--log-level", "debug", *options, **how)
         self.load = Load(self.client, self.VIP)
         self.load.more()
-        self.settle()
+        self.news()
         return agent
 
     def settle(self):
@@ -207,8 +207,13 @@ class KubeNode:
 
     # what was asked
 
-    def mark(self):
-        self._mark = len(self.server.requests())
+    def mark(self, request=None):
+        """Forget what was asked, up to a request if one is given."""
+        self._mark = request.index if request else len(self.server.requests())
+
+    @property
+    def marked(self):
+        return self._mark
 
     def requests(self, resource="services", n=1):
         """The first n requests since the last mark, once they were sent."""
@@ -246,4 +251,5 @@ def test_changes_of_the_server_are_followed(kube):
     assert set(kube.client.ask_often(kube.VIP)) == {"pod1", "pod2"}
     kube.check(("pod1", "pod2"))
     kube.delete("services", "news1")
+    kube.delete("endpointslices", "news1-1")
     kube.wait_in_sync()
