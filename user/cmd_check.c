@@ -15,26 +15,22 @@
 #include "commands.h"
 #include "system.h"
 
-static bool has_capability(unsigned capability)
-{
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
-
-	if (syscall(SYS_capget, &header, data))
-		return false;
-	return data[capability / 32].effective >> capability % 32 & 1;
-}
-
 static bool can_bpf(const struct rd_settings *settings)
 {
 	(void)settings;
-	return has_capability(CAP_BPF) || has_capability(CAP_SYS_ADMIN);
+	return rd_has_capability(CAP_BPF) || rd_has_capability(CAP_SYS_ADMIN);
 }
 
 static bool can_attach(const struct rd_settings *settings)
 {
 	(void)settings;
-	return has_capability(CAP_NET_ADMIN);
+	return rd_has_capability(CAP_NET_ADMIN);
+}
+
+static bool can_read_kernel(const struct rd_settings *settings)
+{
+	(void)settings;
+	return rd_has_capability(CAP_PERFMON) || rd_has_capability(CAP_SYS_ADMIN);
 }
 
 static bool has_bpffs(const struct rd_settings *settings)
@@ -101,6 +97,7 @@ static const struct requirement {
 } requirements[] = {
 	{"CAP_BPF", can_bpf, false, "run as root, or give the process CAP_BPF"},
 	{"CAP_NET_ADMIN", can_attach, false, "run as root, or give the process CAP_NET_ADMIN"},
+	{"CAP_PERFMON", can_read_kernel, false, "run as root, or give the process CAP_PERFMON"},
 	{"cgroup2", has_cgroup2, false, "mount -t cgroup2 none DIR, or name one with --cgroup"},
 	{"bpffs", has_bpffs, false, "mount -t bpf bpf /sys/fs/bpf, or name one with --bpffs"},
 	{"cgroup/sock_addr programs", has_sock_addr, false, "CONFIG_CGROUP_BPF, Linux 5.10"},

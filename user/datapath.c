@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -26,7 +27,7 @@ struct rd_datapath {
 	struct rd_datapath_config config;
 	char *bpffs;
 	char *cgroup;
-	int lock;
+	int lock, cgroup_lock;
 	bool made_directory;
 	bool beside; /* what is pinned is of another make: new maps take its place when
 		      * the programs are attached */
@@ -429,28 +430,13 @@ static bool has_kernel_function(const char *name)
 	return has;
 }
 
-/* How far below the cgroup2 root a cgroup is, as the kernel counts: the root is
- * level 0. */
-static int cgroup_level(const char *path)
-{
-	_rd_free_ char *root = rd_cgroup2_mount();
-	_rd_free_ char *real = realpath(path, NULL);
-	int level = 0;
-
-	if (!root || !real)
-		return -1;
-	for (const char *c = real + strlen(root); *c; c++)
-		level += *c == '/' && c[1];
-	return level;
-}
-
 static int set_excluded(struct rd_datapath *dp, struct rd_error *error)
 {
 	const char *const *cgroup = dp->config.exclude_cgroups;
 	const char *const *netns = dp->config.exclude_netns;
 
 	for (__u32 i = 0; cgroup && cgroup[i]; i++) {
-		int level = cgroup_level(cgroup[i]);
+		int level = rd_cgroup_level(cgroup[i]);
 
 		if (!rd_is_cgroup2(cgroup[i]) || level < 0)
 			return rd_error_set(error, -EINVAL,
@@ -471,6 +457,39 @@ static int set_excluded(struct rd_datapath *dp, struct rd_error *error)
 		dp->skeleton->rodata->rd_excluded_netnss = i + 1;
 	}
 	return 0;
+}
+
+static int check_capabilities(struct rd_error *error)
+{
+	static const struct {
+		unsigned capability;
+		const char *name;
+	} needed[] = {{CAP_BPF, "CAP_BPF"},
+		      {CAP_NET_ADMIN, "CAP_NET_ADMIN"},
+		      {CAP_PERFMON, "CAP_PERFMON"}};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(needed); i++)
+		if (!rd_has_capability(needed[i].capability) && !rd_has_capability(CAP_SYS_ADMIN))
+			return rd_error_set(error, -EPERM,
+					    "not permitted to load BPF programs, %s is missing: "
+					    "run as root, or see 'redial check'",
+					    needed[i].name);
+	return 0;
+}
+
+/* Two agents on one cgroup would redial everything twice. */
+static int lock_cgroup(struct rd_datapath *dp, struct rd_error *error)
+{
+	dp->cgroup_lock = lock_directory(dp->cgroup);
+	if (dp->cgroup_lock >= 0)
+		return 0;
+	if (dp->cgroup_lock == -EWOULDBLOCK)
+		return rd_error_set(error, -EBUSY,
+				    "another redial is running on %s: stop it first, and run "
+				    "'redial cleanup' with its --bpffs",
+				    dp->cgroup);
+	return rd_error_set(error, dp->cgroup_lock, "cannot lock %s: %s", dp->cgroup,
+			    strerror(-dp->cgroup_lock));
 }
 
 static int load(struct rd_datapath *dp, struct rd_error *error)
@@ -521,14 +540,15 @@ int rd_datapath_open(const struct rd_datapath_config *config, struct rd_datapath
 	if (!dp)
 		return rd_error_set(error, -ENOMEM, "out of memory");
 	dp->config = *config;
-	dp->lock = -1;
+	dp->lock = dp->cgroup_lock = -1;
 	dp->maps = RD_MAPS_NONE;
 	dp->bpffs = strdup(config->bpffs);
 	dp->cgroup = strdup(config->cgroup);
 	if (!dp->bpffs || !dp->cgroup)
 		r = rd_error_set(error, -ENOMEM, "out of memory");
 	libbpf_set_print(print_message);
-	r = r ?: prepare_directory(dp, error) ?: check_hooks(dp, error) ?: load(dp, error);
+	r = r ?: prepare_directory(dp, error) ?: check_capabilities(error);
+	r = r ?: lock_cgroup(dp, error) ?: check_hooks(dp, error) ?: load(dp, error);
 	if (r) {
 		if (dp->made_directory)
 			remove_directories(config->bpffs);
@@ -551,6 +571,7 @@ void rd_datapath_close(struct rd_datapath *datapath)
 	rd_maps_close(&datapath->maps);
 	redial_bpf__destroy(datapath->skeleton);
 	rd_close_cleanup(&datapath->lock);
+	rd_close_cleanup(&datapath->cgroup_lock);
 	free(datapath->bpffs);
 	free(datapath->cgroup);
 	free(datapath);

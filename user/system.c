@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <linux/membarrier.h>
 #include <mntent.h>
@@ -53,6 +54,29 @@ bool rd_is_bpffs(const char *path)
 
 	return copy && (is_on(path, BPF_FS_MAGIC) ||
 			(access(path, F_OK) && is_on(dirname(copy), BPF_FS_MAGIC)));
+}
+
+int rd_cgroup_level(const char *path)
+{
+	_rd_free_ char *real = realpath(path, NULL);
+	int level = 0;
+
+	if (!real || !rd_is_cgroup2(real))
+		return -1;
+	/* Up to where this mount of it ends. */
+	for (char *up = dirname(real); rd_is_cgroup2(up) && strcmp(up, "/"); up = dirname(up))
+		level++;
+	return level;
+}
+
+bool rd_has_capability(unsigned capability)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {0};
+
+	if (syscall(SYS_capget, &header, data))
+		return false;
+	return data[capability / 32].effective >> capability % 32 & 1;
 }
 
 uint64_t rd_cgroup_id(const char *path)

@@ -16,6 +16,13 @@ bool rd_is_cgroup2(const char *path);
 /* Whether `path`, or the directory it would be made in, is on a bpffs. */
 bool rd_is_bpffs(const char *path);
 
+/* How far below the root of cgroup2 the cgroup at `path` is, as the kernel
+ * counts: the root is 0. -1: it is no cgroup, or its root is not mounted. */
+int rd_cgroup_level(const char *path);
+
+/* Whether this process has a capability (capabilities(7)). */
+bool rd_has_capability(unsigned capability);
+
 /* The id by which the kernel names the cgroup at `path`, or 0. */
 uint64_t rd_cgroup_id(const char *path);
 
