@@ -472,6 +472,7 @@ int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
 	static const struct rd_column object_columns[] = {
 		{.key = "kind"},
 		{.key = "objects", .number = true},
+		{.key = "seen"},
 	};
 	static const struct rd_column refused_columns[] = {
 		{.key = "refused"},
@@ -493,6 +494,7 @@ int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
 		for (int kind = 0; kind < RD_KINDS; kind++) {
 			rd_table_add(&tables[1], "%s", rd_kind_name((enum rd_kind)kind));
 			rd_table_add(&tables[1], "%u", agent.objects[kind]);
+			add_time(&tables[1], agent.seen_ns[kind]);
 		}
 		add_hooks(settings, &tables[2]);
 		add_maps(&view, &tables[3]);

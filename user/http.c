@@ -37,6 +37,7 @@ struct rd_http {
 	struct event_base *base;
 	uint32_t mark;
 	CURLM *multi;
+	bool broke; /* a request has ended with an error: see drive */
 	struct event *timer;
 	LIST_HEAD(, rd_http_request) requests;
 };
@@ -84,6 +85,7 @@ static void finish(struct rd_http_request *request, CURLcode code)
 	curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &retry_after);
 	if (retry_after > 0)
 		result.retry_after = retry_after > 3600 ? 3600 : (unsigned)retry_after;
+	request->http->broke |= code != CURLE_OK;
 	if (code)
 		snprintf(result.error, sizeof(result.error), "%s",
 			 *request->error ? request->error : curl_easy_strerror(code));
@@ -107,6 +109,23 @@ static void finish_those_done(struct rd_http *http)
 	}
 }
 
+/*
+ * Finish what is done. When a connection ends, libcurl tells only the request
+ * that read its last bytes; the others on it wait for a socket event that never
+ * comes (seen with 7.88 and HTTP/2). So after an error all of them are looked at.
+ */
+static void drive(struct rd_http *http)
+{
+	int running;
+
+	do {
+		http->broke = false;
+		finish_those_done(http);
+		if (http->broke)
+			curl_multi_perform(http->multi, &running);
+	} while (http->broke);
+}
+
 /* ---- the event loop ------------------------------------------------------------------ */
 
 static void on_socket(evutil_socket_t fd, short what, void *context)
@@ -117,7 +136,7 @@ static void on_socket(evutil_socket_t fd, short what, void *context)
 	int running;
 
 	curl_multi_socket_action(http->multi, fd, flags, &running);
-	finish_those_done(http);
+	drive(http);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
@@ -128,7 +147,7 @@ static void on_timer(evutil_socket_t fd, short what, void *context)
 	(void)fd;
 	(void)what;
 	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	finish_those_done(http);
+	drive(http);
 }
 
 static int set_timer(CURLM *multi, long milliseconds, void *context)

@@ -52,7 +52,8 @@ static void relist(struct rd_reflector *reflector, bool streaming)
 void rd_reflector_restart(struct rd_reflector *reflector, const char *field_selector)
 {
 	reflector->field_selector = field_selector;
-	relist(reflector, true);
+	relist(reflector, !reflector->empties);
+	reflector->unset_version = reflector->empties;
 }
 
 void rd_reflector_begin(struct rd_reflector *reflector)
