@@ -349,6 +349,10 @@ static enum rd_end judge(struct resource *resource, const struct rd_http_result 
 			resource->retry_after = result->retry_after ?: said.retry_after;
 		return end_of(result->status, &said);
 	}
+	if (result->whole && resource->asked == RD_LIST && !resource->stream.done) {
+		rd_error_set(&resource->why, 0, "the answer is empty");
+		return RD_INVALID;
+	}
 	if (result->whole && rd_json_stream_is_between(&resource->stream))
 		return RD_ENDED;
 	rd_error_set(&resource->why, 0, "the answer broke off%s%s", *result->error ? ": " : "",

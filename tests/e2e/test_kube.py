@@ -111,7 +111,7 @@ class KubeNode:
         self.client, self.pod = node.pod("client"), node.pod("pod1").serve()
         node.source = ("--kubeconfig", self.kubeconfig)
         self.objects = {}  # (resource, namespace, name) -> as the server has it
-        self.load, self._news, self._mark, self._seen = None, 0, 0, {}
+        self.load, self._news, self._mark, self._seen, self._delayed = None, 0, 0, {}, {}
 
     def close(self):
         self.server.close()
@@ -210,6 +210,7 @@ class KubeNode:
     def mark(self, request=None):
         """Forget what was asked, up to a request if one is given."""
         self._mark = request.index if request else len(self.server.requests())
+        self._delayed = {resource: len(self._delays(resource)) for resource in PATHS}
 
     @property
     def marked(self):
@@ -225,10 +226,19 @@ class KubeNode:
     def asked(self, resource="services", n=1):
         return list(map(asking, self.requests(resource, n)))
 
-    def delays(self, resource="services"):
-        """The delays in ms before requests, as the agent's log has them."""
+    def _delays(self, resource):
+        if not self.node.agents:
+            return []
         lines = self.node.agents[-1].lines("asking again", f"resource={PATHS[resource]} ")
         return [int(re.search(r" ms=(\d+)", line)[1]) for line in lines]
+
+    def delays_so_far(self, resource="services"):
+        return self._delays(resource)
+
+    def delays(self, resource="services", n=1):
+        """The first n delays in ms since the last mark, as the agent's log has them."""
+        before = self._delayed[resource]
+        return wait_until(lambda: self._delays(resource)[before:][:n][n - 1 :] and self._delays(resource))[before:][:n]
 
 
 @pytest.fixture(name="kube")
