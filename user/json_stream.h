@@ -32,13 +32,13 @@ struct rd_json_stream {
 	 * element of "items". Other than 0 ends the stream. */
 	int (*text)(void *context, const char *json, bool is_item);
 	void *context;
+	bool done; /* to be read: an object has come to its end */
 
 	/* What follows is the stream's own. */
 	struct rd_json_text outer, item;
 	unsigned depth;
 	bool in_string, escaped;
 	bool in_items;
-	bool done;		  /* an object has ended */
 	unsigned char key_length; /* of the string last begun in the outer object */
 	char key[8];
 	bool after_colon; /* in the outer object: a value comes */
