@@ -59,6 +59,7 @@ help:
 	@echo 'make fuzz     FUZZ_SECONDS=60'
 	@echo 'make bench-datapath  what each hook costs (root)'
 	@echo 'make install    DESTDIR= PREFIX='
+	@echo 'make image-root  the root tree of the image, in build/image-root'
 	@echo 'make fmt clean check-clean'
 
 # ---- build ---------------------------------------------------------------------
@@ -90,7 +91,7 @@ WRAP = malloc calloc realloc reallocarray strdup
 $(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
 
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
-		$(call objects,$(CORE) base64 credentials decode kubeconfig log plugin secret yaml)
+		$(call objects,$(CORE) api base64 credentials decode json_stream kubeconfig log plugin reflector secret yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
@@ -116,17 +117,27 @@ $(B)/tests/bench/datapath: tests/bench/bench_datapath.c $(B)/tests/datapath/sand
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
 
-build/fuzz/manifest: tests/fuzz/fuzz_manifest.c $(patsubst %,user/%.c,$(CORE) decode yaml)
+FUZZ_RUN = -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1 \
+	-artifact_prefix=build/fuzz/
+# A recording is a seed with the byte before it that fuzz_watch.c wants.
+FUZZ_WATCH_SEEDS := @:watch-services.ndjson B:watch-endpointslices.ndjson \
+	B:watch-initial-events-endpointslices.ndjson A:services-list.json C:endpointslices-list.json \
+	C:endpointslices-page1.json E:endpoints-list.json G:nodes-list.json A:status-403.json \
+	A:status-504-too-large-resource-version.json
+
+build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api decode json_stream yaml)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu11 $(WARNINGS) $(FUZZ_FLAGS) -o $@ $^ $(LIBS)
 
 .PHONY: fuzz
-fuzz: build/fuzz/manifest
-	$(Q)mkdir -p build/fuzz/corpus
+fuzz: build/fuzz/manifest build/fuzz/watch
+	$(Q)mkdir -p build/fuzz/corpus build/fuzz/corpus-watch
 	$(Q)cp -n tests/data/kube-api/*.json tests/fuzz/seeds/* build/fuzz/corpus/
-	$(Q)$< -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 -print_final_stats=1 \
-		-artifact_prefix=build/fuzz/ build/fuzz/corpus
+	$(Q)for seed in $(FUZZ_WATCH_SEEDS); do printf %s "$${seed%%:*}" | \
+		cat - "tests/data/kube-api/$${seed#*:}" >"build/fuzz/corpus-watch/$${seed#*:}"; done
+	$(Q)build/fuzz/manifest $(FUZZ_RUN) build/fuzz/corpus
+	$(Q)build/fuzz/watch $(FUZZ_RUN) build/fuzz/corpus-watch
 
 .PHONY: bench-datapath
 bench-datapath: $(B)/tests/bench/datapath
@@ -170,6 +181,11 @@ fmt:
 
 install: all
 	install -D -m 0755 $(B)/redial $(DESTDIR)$(PREFIX)/sbin/redial
+
+.PHONY: image-root
+image-root: all
+	$(Q)rm -rf $(B)/image-root
+	$(Q)scripts/image-root $(B)/image-root $(B)/redial
 
 clean:
 	rm -rf build

@@ -25,7 +25,7 @@
 
 struct rd_http_request {
 	LIST_ENTRY(rd_http_request) entry;
-	struct rd_http *http;
+	struct pool *pool;
 	CURL *easy;
 	struct curl_slist *headers, *connect_to;
 	struct rd_http_receiver receiver;
@@ -33,13 +33,23 @@ struct rd_http_request {
 	char error[CURL_ERROR_SIZE];
 };
 
+/* A set of connections that requests share. A new one takes the place of one
+ * whose connections are not to be used any more; that lives until its last
+ * request has ended. */
+struct pool {
+	LIST_ENTRY(pool) entry;
+	struct rd_http *http;
+	CURLM *multi;
+	struct event *timer;
+	bool driven; /* on the stack: not to be freed */
+	LIST_HEAD(, rd_http_request) requests;
+};
+
 struct rd_http {
 	struct event_base *base;
 	uint32_t mark;
-	CURLM *multi;
-	bool broke; /* a request has ended with an error: see drive */
-	struct event *timer;
-	LIST_HEAD(, rd_http_request) requests;
+	LIST_HEAD(, pool) pools;
+	struct pool *current; /* for new requests; NULL: to be made */
 };
 
 /* ---- a request's life --------------------------------------------------------------- */
@@ -52,10 +62,26 @@ static void free_list(struct curl_slist *list)
 	curl_slist_free_all(list);
 }
 
+static void free_pool(struct pool *pool)
+{
+	LIST_REMOVE(pool, entry);
+	if (pool->multi)
+		curl_multi_cleanup(pool->multi);
+	if (pool->timer)
+		event_free(pool->timer);
+	free(pool);
+}
+
+static void free_if_unused(struct pool *pool)
+{
+	if (pool != pool->http->current && !pool->driven && LIST_EMPTY(&pool->requests))
+		free_pool(pool);
+}
+
 static void destroy(struct rd_http_request *request)
 {
 	LIST_REMOVE(request, entry);
-	curl_multi_remove_handle(request->http->multi, request->easy);
+	curl_multi_remove_handle(request->pool->multi, request->easy);
 	curl_easy_cleanup(request->easy);
 	free_list(request->headers);
 	curl_slist_free_all(request->connect_to);
@@ -64,8 +90,28 @@ static void destroy(struct rd_http_request *request)
 
 void rd_http_cancel(struct rd_http_request *request)
 {
-	if (request)
-		destroy(request);
+	struct pool *pool;
+
+	if (!request)
+		return;
+	pool = request->pool;
+	destroy(request);
+	free_if_unused(pool);
+}
+
+void rd_http_renew(struct rd_http *http)
+{
+	struct pool *pool = rd_take(http->current);
+
+	if (pool)
+		free_if_unused(pool);
+}
+
+void rd_http_abandon(struct rd_http_request *request)
+{
+	if (request && request->pool == request->pool->http->current)
+		request->pool->http->current = NULL;
+	rd_http_cancel(request);
 }
 
 static int status_of(const struct rd_http_request *request)
@@ -76,7 +122,25 @@ static int status_of(const struct rd_http_request *request)
 	return (int)status;
 }
 
-static void finish(struct rd_http_request *request, CURLcode code)
+/* The local end of a request's connection, by which those that share it are
+ * known; 0: it has none. */
+static long local_port(const struct rd_http_request *request)
+{
+	long port = 0;
+
+	curl_easy_getinfo(request->easy, CURLINFO_LOCAL_PORT, &port);
+	return port;
+}
+
+/* Whether it was the connection that ended, so far as libcurl tells. */
+static bool is_broken(CURLcode code)
+{
+	return code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR || code == CURLE_HTTP2 ||
+	       code == CURLE_HTTP2_STREAM || code == CURLE_GOT_NOTHING ||
+	       code == CURLE_PARTIAL_FILE;
+}
+
+static void finish(struct rd_http_request *request, CURLcode code, const char *why)
 {
 	struct rd_http_receiver receiver = request->receiver;
 	struct rd_http_result result = {.status = status_of(request), .whole = code == CURLE_OK};
@@ -85,103 +149,116 @@ static void finish(struct rd_http_request *request, CURLcode code)
 	curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &retry_after);
 	if (retry_after > 0)
 		result.retry_after = retry_after > 3600 ? 3600 : (unsigned)retry_after;
-	request->http->broke |= code != CURLE_OK;
 	if (code)
 		snprintf(result.error, sizeof(result.error), "%s",
-			 *request->error ? request->error : curl_easy_strerror(code));
+			 why && *why ? why : curl_easy_strerror(code));
 	destroy(request);
 	receiver.done(receiver.context, &result);
 }
 
-/* Tell the receivers whose requests have ended. One of them may cancel others. */
-static void finish_those_done(struct rd_http *http)
+/*
+ * When a connection ends, libcurl tells only the request that read its last
+ * bytes; the others on it wait for a socket event that never comes (seen with
+ * 7.88 and HTTP/2). So those end with it.
+ */
+static void finish_with(struct pool *pool, long port, CURLcode code, const char *why)
+{
+	struct rd_http_request *request, *next;
+
+	if (pool == pool->http->current)
+		pool->http->current = NULL;
+	for (request = LIST_FIRST(&pool->requests); request; request = next) {
+		next = LIST_NEXT(request, entry);
+		if (local_port(request) == port)
+			finish(request, code, why);
+	}
+}
+
+/* Tell the receivers whose requests have ended. */
+static void finish_those_done(struct pool *pool)
 {
 	CURLMsg *message;
 	int left;
 
-	while ((message = curl_multi_info_read(http->multi, &left))) {
+	while ((message = curl_multi_info_read(pool->multi, &left))) {
+		CURLcode code = message->data.result;
 		struct rd_http_request *request;
+		char why[CURL_ERROR_SIZE];
+		long port;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
-		finish(request, message->data.result);
+		memcpy(why, request->error, sizeof(why));
+		port = local_port(request);
+		finish(request, code, why);
+		if (is_broken(code) && port)
+			finish_with(pool, port, code, why);
 	}
-}
-
-/*
- * Finish what is done. When a connection ends, libcurl tells only the request
- * that read its last bytes; the others on it wait for a socket event that never
- * comes (seen with 7.88 and HTTP/2). So after an error all of them are looked at.
- */
-static void drive(struct rd_http *http)
-{
-	int running;
-
-	do {
-		http->broke = false;
-		finish_those_done(http);
-		if (http->broke)
-			curl_multi_perform(http->multi, &running);
-	} while (http->broke);
 }
 
 /* ---- the event loop ------------------------------------------------------------------ */
 
+static void drive(struct pool *pool)
+{
+	pool->driven = true;
+	finish_those_done(pool);
+	pool->driven = false;
+	free_if_unused(pool);
+}
+
 static void on_socket(evutil_socket_t fd, short what, void *context)
 {
-	struct rd_http *http = context;
+	struct pool *pool = context;
 	int flags =
 		(what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0);
 	int running;
 
-	curl_multi_socket_action(http->multi, fd, flags, &running);
-	drive(http);
+	curl_multi_socket_action(pool->multi, fd, flags, &running);
+	drive(pool);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *context)
 {
-	struct rd_http *http = context;
+	struct pool *pool = context;
 	int running;
 
 	(void)fd;
 	(void)what;
-	curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-	drive(http);
+	curl_multi_socket_action(pool->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	drive(pool);
 }
 
 static int set_timer(CURLM *multi, long milliseconds, void *context)
 {
 	struct timeval delay = {.tv_sec = milliseconds / 1000,
 				.tv_usec = milliseconds % 1000 * 1000};
-	struct rd_http *http = context;
+	struct pool *pool = context;
 
 	(void)multi;
-	if (milliseconds < 0)
-		return event_del(http->timer);
-	return event_add(http->timer, &delay);
+	return milliseconds < 0 ? event_del(pool->timer) : event_add(pool->timer, &delay);
 }
 
 static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *socket_context)
 {
 	short events = (short)(EV_PERSIST | (what & CURL_POLL_IN ? EV_READ : 0) |
 			       (what & CURL_POLL_OUT ? EV_WRITE : 0));
-	struct rd_http *http = context;
+	struct pool *pool = context;
 	struct event *event = socket_context;
 
 	(void)easy;
 	if (event)
 		event_free(event);
-	curl_multi_assign(http->multi, fd, NULL);
+	curl_multi_assign(pool->multi, fd, NULL);
 	if (what == CURL_POLL_REMOVE)
 		return 0;
-	event = event_new(http->base, fd, events, on_socket, http);
+	event = event_new(pool->http->base, fd, events, on_socket, pool);
 	if (!event || event_add(event, NULL)) {
 		if (event)
 			event_free(event);
 		return -1;
 	}
-	curl_multi_assign(http->multi, fd, event);
+	curl_multi_assign(pool->multi, fd, event);
 	return 0;
 }
 
@@ -256,7 +333,6 @@ static int set_identity(CURL *easy, const struct rd_http_identity *identity)
 		SET(CURLOPT_SSLKEY, identity->key_file);
 	if (identity->proxy_url)
 		SET(CURLOPT_PROXY, identity->proxy_url);
-	SET(CURLOPT_FRESH_CONNECT, identity->fresh ? 1L : 0L);
 	return r;
 }
 
@@ -341,7 +417,7 @@ static int set_options(struct rd_http_request *request)
 	SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_SECONDS);
 	SET(CURLOPT_TCP_KEEPINTVL, KEEPALIVE_INTERVAL);
 	SET(CURLOPT_SOCKOPTFUNCTION, prepare_socket);
-	SET(CURLOPT_SOCKOPTDATA, request->http);
+	SET(CURLOPT_SOCKOPTDATA, request->pool->http);
 	SET(CURLOPT_HEADERFUNCTION, on_header);
 	SET(CURLOPT_HEADERDATA, request);
 	SET(CURLOPT_WRITEFUNCTION, on_body);
@@ -349,23 +425,53 @@ static int set_options(struct rd_http_request *request)
 	return r;
 }
 
+/* The connections for new requests; NULL: out of memory. */
+static struct pool *current_pool(struct rd_http *http)
+{
+	struct pool *pool;
+
+	if (http->current)
+		return http->current;
+	pool = calloc(1, sizeof(*pool));
+	if (!pool)
+		return NULL;
+	pool->http = http;
+	LIST_INSERT_HEAD(&http->pools, pool, entry);
+	pool->timer = evtimer_new(http->base, on_timer, pool);
+	pool->multi = curl_multi_init();
+	if (!pool->timer || !pool->multi) {
+		free_pool(pool);
+		return NULL;
+	}
+	curl_multi_setopt(pool->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
+	curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+	curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
+	http->current = pool;
+	return pool;
+}
+
 int rd_http_get(struct rd_http *http, const char *url, const struct rd_http_identity *identity,
 		const struct rd_http_receiver *receiver, struct rd_http_request **ret_request,
 		struct rd_error *error)
 {
 	struct rd_http_request *request = calloc(1, sizeof(*request));
+	struct pool *pool = current_pool(http);
 	int r;
 
-	if (!request)
+	if (!request || !pool) {
+		free(request);
 		return rd_error_set(error, -ENOMEM, "out of memory");
-	request->http = http;
+	}
+	request->pool = pool;
 	request->receiver = *receiver;
 	request->easy = curl_easy_init();
-	LIST_INSERT_HEAD(&http->requests, request, entry);
+	LIST_INSERT_HEAD(&pool->requests, request, entry);
 	r = request->easy ? set_options(request) ?: set_identity(request->easy, identity)
 			  : (int)CURLE_OUT_OF_MEMORY;
 	r = r ?: set_url(request, url, identity) ?: set_headers(request, identity);
-	r = r ?: (int)curl_multi_add_handle(http->multi, request->easy);
+	r = r ?: (int)curl_multi_add_handle(pool->multi, request->easy);
 	if (r) {
 		destroy(request);
 		if (r == -ENOMEM || r == CURLE_OUT_OF_MEMORY)
@@ -385,30 +491,20 @@ int rd_http_new(struct event_base *base, uint32_t mark, struct rd_http **ret_htt
 		return -ENOMEM;
 	http->base = base;
 	http->mark = mark;
-	http->timer = evtimer_new(base, on_timer, http);
-	http->multi = curl_multi_init();
-	if (!http->timer || !http->multi) {
-		rd_http_free(http);
-		return -ENOMEM;
-	}
-	curl_multi_setopt(http->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
-	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
-	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, set_timer);
-	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
 	*ret_http = http;
 	return 0;
 }
 
 void rd_http_free(struct rd_http *http)
 {
+	struct pool *pool;
+
 	if (!http)
 		return;
-	while (!LIST_EMPTY(&http->requests))
-		destroy(LIST_FIRST(&http->requests));
-	if (http->multi)
-		curl_multi_cleanup(http->multi);
-	if (http->timer)
-		event_free(http->timer);
+	while ((pool = LIST_FIRST(&http->pools))) {
+		while (!LIST_EMPTY(&pool->requests))
+			destroy(LIST_FIRST(&pool->requests));
+		free_pool(pool);
+	}
 	free(http);
 }

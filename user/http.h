@@ -26,7 +26,6 @@ struct rd_http_identity {
 	const char *proxy_url;
 	const char *server_name; /* of the certificate, in place of the URL's host */
 	bool insecure;
-	bool fresh; /* on a connection of its own, not one that was there */
 };
 
 struct rd_http_result {
@@ -58,7 +57,13 @@ void rd_http_free(struct rd_http *http);
 int rd_http_get(struct rd_http *http, const char *url, const struct rd_http_identity *identity,
 		const struct rd_http_receiver *receiver, struct rd_http_request **ret_request,
 		struct rd_error *error);
-/* Break a request off, without a call. Not from its receiver. */
+/* Break a request off, without a call. Not from a receiver. */
 void rd_http_cancel(struct rd_http_request *request);
+/* The same, because its connection seems to be dead: later requests are not
+ * sent on it. */
+void rd_http_abandon(struct rd_http_request *request);
+/* Later requests are sent on new connections, as after a change of who one is.
+ * Those under way go on. */
+void rd_http_renew(struct rd_http *http);
 
 #endif

@@ -62,7 +62,6 @@ struct rd_source_kube {
 	struct rd_credentials *credentials;
 	struct rd_http *http;
 	bool all_nodes; /* watch other nodes as well */
-	bool fresh;	/* the next request is to have a connection of its own */
 	char own_node[300];
 	struct resource resources[3];
 };
@@ -393,9 +392,10 @@ static void ended(struct resource *resource, enum rd_end end)
 			      .tv_usec = (suseconds_t)(delay % 1000) * 1000};
 
 	event_del(resource->stall);
-	if (end == RD_UNAUTHORIZED)
+	if (end == RD_UNAUTHORIZED) {
 		rd_credentials_refused(resource->source->credentials);
-	resource->source->fresh |= end == RD_UNAUTHORIZED || end == RD_BROKEN;
+		rd_http_renew(resource->source->http);
+	}
 	if (is_worth_saying(resource, end, watched))
 		say_wrong(resource);
 	rd_log(RD_LOG_DEBUG, "asking again", RD_TEXT("resource", resource->path),
@@ -420,7 +420,7 @@ static void on_stall(evutil_socket_t fd, short what, void *context)
 
 	(void)fd;
 	(void)what;
-	rd_http_cancel(rd_take(resource->request));
+	rd_http_abandon(rd_take(resource->request));
 	rd_error_set(&resource->why, 0, "it has fallen silent");
 	ended(resource, RD_BROKEN);
 }
@@ -456,7 +456,6 @@ static struct rd_http_identity identity_of(const struct rd_source_kube *source)
 		.proxy_url = access->proxy_url,
 		.server_name = access->tls_server_name,
 		.insecure = access->insecure,
-		.fresh = source->fresh,
 	};
 }
 
@@ -498,7 +497,6 @@ static void on_credentials(void *context, const struct rd_error *reason)
 		ended(resource, RD_UNREACHABLE);
 		return;
 	}
-	source->fresh = false;
 	arm_stall(resource);
 }
 

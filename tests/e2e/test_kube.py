@@ -6,10 +6,11 @@ model of what the agent's maps are to hold.
 """
 
 import re
+import time
 
 import pytest
 from apiserver import ApiServer
-from harness import HostNetwork, Load, endpoint_slice, service, wait_until
+from harness import HostNetwork, Load, ask_tcp, endpoint_slice, service, wait_until
 
 # ---- the model: for each Service, look at every slice there is ---------------------
 
@@ -96,6 +97,12 @@ def asking(request):
     return what, request.query.get("resourceVersion", "")
 
 
+def ask_calmly(address, number):
+    """As people do; else the client takes a processor for itself."""
+    time.sleep(0.002)
+    return ask_tcp(address, number)
+
+
 class KubeNode:
     """A node, a server on it, a client and a backend; and the objects that were
     put, from which it is known what the maps are to hold."""
@@ -168,17 +175,20 @@ class KubeNode:
         """Have an agent serve a Service, and a client that never rests."""
         self.put_web()
         agent = self.agent("--log-level", "debug", *options, **how)
-        self.load = Load(self.client, self.VIP)
-        self.load.more()
+        self.load = Load(self.client, self.VIP, ask=ask_calmly)
+        self.load.more(1)
         self.news()
         return agent
 
     def settle(self):
         """The agent knows everything: what it asks from now on is asked()."""
         self.wait_in_sync()
+        self.wait_watches()
+        self.mark()
+
+    def wait_watches(self):
         for resource in ("services", "endpointslices", "nodes"):
             self.server.wait_watches(resource)
-        self.mark()
 
     def news(self):
         """Every watch has told something, and the agent has heard it."""
@@ -202,7 +212,7 @@ class KubeNode:
         address = self.put_news()
         self.wait_in_sync()
         assert self.client.ask(address) == "pod1"
-        self.load.more()
+        self.load.more(20)
         self.load.check(names)
 
     # what was asked

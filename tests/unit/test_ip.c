@@ -308,6 +308,108 @@ TEST(an_address_is_read_from_as_many_bytes_as_its_family_has)
 	assert_memory_equal(&read, &v6, sizeof(read));
 }
 
+TEST(C13_an_address_with_a_port_is_parsed_as_it_is_written)
+{
+	static const struct {
+		const char *text, *address;
+		uint16_t port;
+	} rows[] = {
+		{.text = "10.0.0.1:80", .address = "10.0.0.1", .port = 80},
+		{.text = "0.0.0.0:1", .address = "0.0.0.0", .port = 1},
+		{.text = "255.255.255.255:65535", .address = "255.255.255.255", .port = 65535},
+		{.text = "[fd00::1]:10256", .address = "fd00::1", .port = 10256},
+		{.text = "[::]:80", .address = "::", .port = 80},
+		{.text = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535",
+		 .address = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+		 .port = 65535},
+		{.text = "[::ffff:10.0.0.1]:80", .address = "10.0.0.1", .port = 80},
+		{.text = "[0000:0000:0000:0000:0000:ffff:255.255.255.255]:80",
+		 .address = "255.255.255.255",
+		 .port = 80},
+		{.text = "010.0.0.1:080", .address = "10.0.0.1", .port = 80},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct rd_ip expected = ip(rows[i].address), parsed, again;
+		char text[RD_IP_PORT_TEXT];
+		uint16_t port = 0;
+
+		memset(&parsed, 0xff, sizeof(parsed));
+		if (rd_ip_port_parse(rows[i].text, &parsed, &port))
+			fail_msg("\"%s\" does not parse", rows[i].text);
+		assert_memory_equal(&parsed, &expected, sizeof(parsed));
+		assert_int_equal(port, rows[i].port);
+		rd_ip_port_format(&parsed, port, text);
+		port = 0;
+		assert_int_equal(rd_ip_port_parse(text, &again, &port), 0);
+		assert_memory_equal(&again, &expected, sizeof(again));
+		assert_int_equal(port, rows[i].port);
+	}
+}
+
+TEST(C13_what_is_no_address_with_a_port_is_refused_and_the_output_untouched)
+{
+	static const char *const rows[] = {
+		"",
+		":",
+		":80",
+		"[]:80",
+		"[",
+		"]",
+		"[:80",
+		"]:80",
+		"10.0.0.1",
+		"10.0.0.1:",
+		"10.0.0.1:0",
+		"10.0.0.1:65536",
+		"10.0.0.1:4294967376",
+		"10.0.0.1:99999999999999999999999",
+		"10.0.0.1:-1",
+		"10.0.0.1:+80",
+		"10.0.0.1: 80",
+		"10.0.0.1:80 ",
+		" 10.0.0.1:80",
+		"10.0.0.1:80x",
+		"10.0.0.1:0x50",
+		"10.0.0.1:http",
+		"10.0.0.1:80:80",
+		"10.0.0.1/8:80",
+		"10.0.0:80",
+		"[10.0.0.1]:80",
+		"localhost:80",
+		"*:80",
+		"80",
+		"fd00::1",
+		"fd00::1:80",
+		"::1:80",
+		":::80",
+		"[fd00::1]",
+		"[fd00::1]:",
+		"[fd00::1]80",
+		"[fd00::1:80",
+		"fd00::1]:80",
+		"[fd00::1]]:80",
+		"[[fd00::1]]:80",
+		"[fd00::1] :80",
+		"[fd00::1%eth0]:80",
+		"[fd00::g]:80",
+		/* Longer than any address. */
+		"[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:80",
+		"000000000000000000000000000000000000000000000000000010.0.0.1:80",
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct rd_ip untouched = {.family = 77, .bytes = {1, 2, 3}};
+		struct rd_ip parsed = untouched;
+		uint16_t port = 4711;
+
+		if (rd_ip_port_parse(rows[i], &parsed, &port) != -EINVAL)
+			fail_msg("\"%s\" is taken for an address with a port", rows[i]);
+		assert_memory_equal(&parsed, &untouched, sizeof(parsed));
+		assert_int_equal(port, 4711);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -323,6 +425,9 @@ int main(void)
 		cmocka_unit_test(what_is_no_range_is_refused_and_the_output_untouched),
 		cmocka_unit_test(a_range_contains_the_addresses_with_its_prefix),
 		cmocka_unit_test(an_address_is_read_from_as_many_bytes_as_its_family_has),
+		cmocka_unit_test(C13_an_address_with_a_port_is_parsed_as_it_is_written),
+		cmocka_unit_test(
+			C13_what_is_no_address_with_a_port_is_refused_and_the_output_untouched),
 	};
 
 	return cmocka_run_group_tests_name("ip", tests, NULL, NULL);

@@ -1198,6 +1198,170 @@ TEST(D1_affinity_is_a_flag_of_every_frontend)
 	expect("web", "/TCP 10.96.0.1:80 > 10.0.0.2:80\n");
 }
 
+TEST(C13_balanced_services_with_the_policy_local_and_a_port_for_it_have_a_health_check)
+{
+	static const struct {
+		struct service_args args;
+		uint16_t port;
+		bool has;
+	} rows[] = {
+		{.args = {.type = RD_TYPE_LOAD_BALANCER, .external_local = true},
+		 .port = 30351,
+		 .has = true},
+		{.args = {.type = RD_TYPE_LOAD_BALANCER, .external_local = true}},
+		{.args = {.type = RD_TYPE_LOAD_BALANCER}, .port = 30351},
+		{.args = {.type = RD_TYPE_LOAD_BALANCER, .internal_local = true}, .port = 30351},
+		{.args = {.type = RD_TYPE_NODE_PORT, .external_local = true}, .port = 30351},
+		{.args = {.type = RD_TYPE_CLUSTER_IP, .external_local = true}, .port = 30351},
+		{.args = {.type = RD_TYPE_EXTERNAL_NAME, .external_local = true}, .port = 30351},
+		{.args = {.type = RD_TYPE_LOAD_BALANCER, .external_local = true, .not_ours = true},
+		 .port = 30351},
+		{.args = {.type = RD_TYPE_LOAD_BALANCER, .external_local = true, .headless = true},
+		 .port = 30351},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct rd_object *service = make_service(rows[i].args);
+
+		service->service.health_check_port = rows[i].port;
+		if (rd_has_health_check(&service->service) != rows[i].has)
+			fail_msg("row %zu", i);
+		rd_object_free(service);
+	}
+}
+
+/* How many addresses of either family are ready here. */
+static void expect_local_ready(uint32_t v4, uint32_t v6)
+{
+	uint32_t count = 77;
+
+	assert_int_equal(rd_count_local_ready(&store, &here, find("web"), RD_FAMILY_4, &count), 0);
+	assert_int_equal(count, v4);
+	assert_int_equal(rd_count_local_ready(&store, &here, find("web"), RD_FAMILY_6, &count), 0);
+	assert_int_equal(count, v6);
+}
+
+TEST(C13_addresses_that_are_ready_on_this_node_are_counted)
+{
+	put(SERVICE(.ip4 = "10.96.0.1", .ports = {{.port = 80}}));
+	expect_local_ready(0, 0);
+	put(SLICE(.name = "a", .ports = {{.port = 80}},
+		  .endpoints = {{.ip = "10.0.0.1", .node = "n1"},
+				{.ip = "10.0.0.2", .node = "n2"},
+				{.ip = "10.0.0.3"},
+				{.ip = "10.0.0.4", .node = "n1", .not_ready = true},
+				{.ip = "10.0.0.5", .node = "n1"}}));
+	put(SLICE(.name = "b", .ports = {{.port = 80}},
+		  .endpoints = {{.ip = "fd00::1", .node = "n1"}}));
+	put(SLICE(.name = "c", .owner = "other", .ports = {{.port = 80}},
+		  .endpoints = {{.ip = "10.0.0.6", .node = "n1"}}));
+	put(SLICE(.name = "d", .ignored = true, .ports = {{.port = 80}},
+		  .endpoints = {{.ip = "10.0.0.7", .node = "n1"}}));
+	expect_local_ready(2, 1);
+	here.node = "n2";
+	expect_local_ready(1, 0);
+	here.node = "n3";
+	expect_local_ready(0, 0);
+	/* A node without a name has nothing. */
+	here.node = "";
+	expect_local_ready(0, 0);
+}
+
+TEST(C13_what_terminates_is_not_counted_though_it_serves)
+{
+	put(SERVICE(.ip4 = "10.96.0.1", .ports = {{.port = 80}}));
+	put(SLICE(.ports = {{.port = 80}}, .endpoints = {{.ip = "10.0.0.1",
+							  .node = "n1",
+							  .not_ready = true,
+							  .terminating = true}}));
+	expect_local_ready(0, 0);
+	expect("web", "/TCP 10.96.0.1:80 > 10.0.0.1:80\n");
+}
+
+TEST(C13_an_address_counts_once_whatever_its_ports_and_slices)
+{
+	put(SERVICE(.ip4 = "10.96.0.1",
+		    .ports = {{.name = "a", .port = 80},
+			      {.name = "b", .port = 81},
+			      {.name = "c", .port = 82, .protocol = IPPROTO_UDP}}));
+	put(SLICE(.name = "x",
+		  .ports = {{.name = "a", .port = 8080},
+			    {.name = "b", .port = 8081},
+			    {.name = "c", .port = 8082, .protocol = IPPROTO_UDP}},
+		  .endpoints = {{.ip = "10.0.0.1", .node = "n1"},
+				{.ip = "10.0.0.2", .node = "n1"}}));
+	put(SLICE(.name = "y", .ports = {{.name = "a", .port = 9090}},
+		  .endpoints = {{.ip = "10.0.0.1", .node = "n1"}}));
+	/* Of no port of the Service. */
+	put(SLICE(.name = "z", .ports = {{.name = "other", .port = 1}},
+		  .endpoints = {{.ip = "10.0.0.3", .node = "n1"}}));
+	expect_local_ready(2, 0);
+}
+
+TEST(C13_an_address_ready_at_one_of_its_ports_counts)
+{
+	put(SERVICE(.ip4 = "10.96.0.1",
+		    .ports = {{.name = "a", .port = 80}, {.name = "b", .port = 81}}));
+	put(SLICE(.name = "x", .ports = {{.name = "a", .port = 8080}},
+		  .endpoints = {{.ip = "10.0.0.1", .node = "n1", .not_ready = true}}));
+	put(SLICE(.name = "y", .ports = {{.name = "b", .port = 8081}},
+		  .endpoints = {{.ip = "10.0.0.1", .node = "n1"}}));
+	expect_local_ready(1, 0);
+}
+
+TEST(C13_pods_are_counted_as_endpoints_are)
+{
+	put(SERVICE(.ip4 = "10.96.0.1", .selector = {"app", "web"}, .ports = {{.port = 80}}));
+	put(POD(.name = "p1", .labels = {"app", "web"}, .node = "n1", .ip4 = "10.0.0.1",
+		.ip6 = "fd00::1"));
+	put(POD(.name = "p2", .labels = {"app", "web"}, .node = "n2", .ip4 = "10.0.0.2"));
+	put(POD(.name = "p3", .labels = {"app", "db"}, .node = "n1", .ip4 = "10.0.0.3"));
+	put(POD(.name = "p4", .labels = {"app", "web"}, .node = "n1", .ip4 = "10.0.0.4",
+		.not_ready = true));
+	expect_local_ready(1, 1);
+}
+
+TEST(C13_out_of_memory_leaves_the_count_untouched)
+{
+	put(SERVICE(.ip4 = "10.96.0.1", .selector = {"app", "web"}, .ports = {{.port = 80}}));
+	put(SLICE(.ports = {{.port = 80}}, .endpoints = {{.ip = "10.0.0.1", .node = "n1"},
+							 {.ip = "10.0.0.2", .node = "n1"},
+							 {.ip = "10.0.0.3", .node = "n1"}}));
+	put(POD(.labels = {"app", "web"}, .node = "n1", .ip4 = "10.0.0.4"));
+	for (unsigned n = 1; alloc_fail_at(n); n++) {
+		uint32_t count = 77;
+		int r = rd_count_local_ready(&store, &here, find("web"), RD_FAMILY_4, &count);
+
+		if (!alloc_fail_end()) {
+			assert_int_equal(r, 0);
+			assert_int_equal(count, 4);
+			assert_true(n > 1);
+			break;
+		}
+		assert_int_equal(r, -ENOMEM);
+		assert_int_equal(count, 77);
+	}
+}
+
+TEST(A17_where_endpoints_are_all_there_is_they_count_for_every_service)
+{
+	put(SERVICE(.ip4 = "10.96.0.1", .selector = {"app", "web"}, .ports = {{.port = 80}}));
+	put(SERVICE(.name = "kubernetes", .ip4 = "10.96.0.2", .ports = {{.port = 443}}));
+	put(SLICE(.kind = RD_ENDPOINTS, .ports = {{.port = 8080}},
+		  .endpoints = {{.ip = "10.0.0.1", .node = "n1"},
+				{.ip = "10.0.0.2", .not_ready = true}}));
+	/* One that is not to be mirrored is all the same the Service's own. */
+	put(SLICE(.kind = RD_ENDPOINTS, .name = "kubernetes", .owner = "kubernetes",
+		  .ignored = true, .ports = {{.port = 6443}}, .endpoints = {{.ip = "10.0.0.3"}}));
+	expect("web", "/TCP 10.96.0.1:80 >\n");
+	expect("kubernetes", "/TCP 10.96.0.2:443 >\n");
+	expect_local_ready(0, 0);
+	here.legacy_endpoints = true;
+	expect("web", "/TCP 10.96.0.1:80 > 10.0.0.1:8080\n");
+	expect("kubernetes", "/TCP 10.96.0.2:443 > 10.0.0.3:6443\n");
+	expect_local_ready(1, 0);
+}
+
 TEST(out_of_memory_leaves_the_output_untouched)
 {
 	struct rd_wanted wanted, untouched;
@@ -1319,6 +1483,15 @@ int main(void)
 		RESOLVE_TEST(C12_without_a_node_port_no_nodes_address_is_a_frontend),
 		RESOLVE_TEST(C12_an_endpoint_that_moves_to_another_node_moves_the_frontends),
 		RESOLVE_TEST(D1_affinity_is_a_flag_of_every_frontend),
+		RESOLVE_TEST(
+			C13_balanced_services_with_the_policy_local_and_a_port_for_it_have_a_health_check),
+		RESOLVE_TEST(C13_addresses_that_are_ready_on_this_node_are_counted),
+		RESOLVE_TEST(C13_what_terminates_is_not_counted_though_it_serves),
+		RESOLVE_TEST(C13_an_address_counts_once_whatever_its_ports_and_slices),
+		RESOLVE_TEST(C13_an_address_ready_at_one_of_its_ports_counts),
+		RESOLVE_TEST(C13_pods_are_counted_as_endpoints_are),
+		RESOLVE_TEST(C13_out_of_memory_leaves_the_count_untouched),
+		RESOLVE_TEST(A17_where_endpoints_are_all_there_is_they_count_for_every_service),
 		RESOLVE_TEST(out_of_memory_leaves_the_output_untouched),
 	};
 
