@@ -227,7 +227,8 @@ static bool list_failed(struct rd_reflector *reflector, enum rd_end end)
 	 * left out here. */
 	if (end == RD_NOT_KNOWN && reflector->field_selector) {
 		reflector->field_selector = NULL;
-		relist(reflector, true);
+		relist(reflector, !reflector->empties);
+		reflector->unset_version = reflector->empties;
 		return true;
 	}
 	relist(reflector, false);

@@ -1357,6 +1357,8 @@ TEST(A17_where_endpoints_are_all_there_is_they_count_for_every_service)
 	expect("kubernetes", "/TCP 10.96.0.2:443 >\n");
 	expect_local_ready(0, 0);
 	here.legacy_endpoints = true;
+	put(SLICE(.name = "headless", .ignored = true, .ports = {{.port = 80}},
+		  .endpoints = {{.ip = "10.0.0.9", .node = "n1"}}));
 	expect("web", "/TCP 10.96.0.1:80 > 10.0.0.1:8080\n");
 	expect("kubernetes", "/TCP 10.96.0.2:443 > 10.0.0.3:6443\n");
 	expect_local_ready(1, 0);
