@@ -926,6 +926,7 @@ static int open_source(struct agent *agent, struct rd_error *error)
 		.legacy_endpoints = config->legacy_endpoints,
 		.known = {[RD_SERVICE] = beside || agent->plan.n_services,
 			  [RD_SLICE] = beside || has_slots(&agent->plan)},
+		.room = config->max_services + config->max_backends,
 		.stall_seconds = config->stall_seconds,
 		.mark = RD_MARK,
 	};

@@ -20,8 +20,6 @@
 /* Of an answer. */
 #define HEADERS_BYTES (256U << 10)
 #define BUFFER_BYTES (256L << 10)
-/* How long a CA bundle read from a file is used for new connections. */
-#define CA_CACHE_SECONDS 60L
 
 struct rd_http_request {
 	LIST_ENTRY(rd_http_request) entry;
@@ -114,7 +112,7 @@ void rd_http_abandon(struct rd_http_request *request)
 	rd_http_cancel(request);
 }
 
-static int status_of(const struct rd_http_request *request)
+int rd_http_status(const struct rd_http_request *request)
 {
 	long status = 0;
 
@@ -143,13 +141,18 @@ static bool is_broken(CURLcode code)
 static void finish(struct rd_http_request *request, CURLcode code, const char *why)
 {
 	struct rd_http_receiver receiver = request->receiver;
-	struct rd_http_result result = {.status = status_of(request), .whole = code == CURLE_OK};
+	struct rd_http_result result = {.status = rd_http_status(request),
+					.whole = code == CURLE_OK};
 	curl_off_t retry_after = 0;
 
 	curl_easy_getinfo(request->easy, CURLINFO_RETRY_AFTER, &retry_after);
 	if (retry_after > 0)
 		result.retry_after = retry_after > 3600 ? 3600 : (unsigned)retry_after;
-	if (code)
+	/* What libcurl says to that depends on the protocol, and helps nobody. */
+	if (request->header_bytes > HEADERS_BYTES)
+		snprintf(result.error, sizeof(result.error),
+			 "the answer has more than %u kB of headers", HEADERS_BYTES >> 10);
+	else if (code)
 		snprintf(result.error, sizeof(result.error), "%s",
 			 why && *why ? why : curl_easy_strerror(code));
 	destroy(request);
@@ -284,11 +287,7 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *context)
 
 	(void)bytes;
 	request->header_bytes += size * n;
-	if (request->header_bytes <= HEADERS_BYTES)
-		return size * n;
-	snprintf(request->error, sizeof(request->error),
-		 "the answer has more than %u kB of headers", HEADERS_BYTES >> 10);
-	return 0;
+	return request->header_bytes <= HEADERS_BYTES ? size * n : 0;
 }
 
 static size_t on_body(char *bytes, size_t size, size_t n, void *context)
@@ -296,8 +295,9 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context)
 	struct rd_http_request *request = context;
 	const struct rd_http_receiver *receiver = &request->receiver;
 
-	return receiver->data(receiver->context, status_of(request), bytes, size * n) ? 0
-										      : size * n;
+	return receiver->data(receiver->context, rd_http_status(request), bytes, size * n)
+		       ? 0
+		       : size * n;
 }
 
 /* ---- a new request --------------------------------------------------------------------- */
@@ -318,7 +318,8 @@ static int set_identity(CURL *easy, const struct rd_http_identity *identity)
 
 	SET(CURLOPT_SSL_VERIFYPEER, identity->insecure ? 0L : 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, identity->insecure ? 0L : 2L);
-	SET(CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_SECONDS);
+	/* A CA file is read for each connection: it may have been replaced. */
+	SET(CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	if (identity->ca_pem || identity->ca_file)
 		SET(CURLOPT_CAPATH, NULL);
 	if (identity->ca_pem)

@@ -57,6 +57,9 @@ void rd_http_free(struct rd_http *http);
 int rd_http_get(struct rd_http *http, const char *url, const struct rd_http_identity *identity,
 		const struct rd_http_receiver *receiver, struct rd_http_request **ret_request,
 		struct rd_error *error);
+/* The status of the answer so far; 0: none has begun. */
+int rd_http_status(const struct rd_http_request *request);
+
 /* Break a request off, without a call. Not from a receiver. */
 void rd_http_cancel(struct rd_http_request *request);
 /* The same, because its connection seems to be dead: later requests are not

@@ -15,6 +15,12 @@
 /* An object of the API has at most some megabytes: etcd takes 1.5 MB, and JSON
  * is longer than what it keeps. */
 #define OBJECT_BYTES (16UL << 20)
+/* A list has an end: so many objects, for each that the maps have room for, and
+ * so many bytes. */
+#define LIST_OBJECTS_FOR_EACH 4
+#define LIST_BYTES (1UL << 30)
+/* Of objects that cannot be used, so many are named for each list. */
+#define UNUSABLE_NAMED 10
 /* What is kept of a refusal's body. */
 #define REFUSAL_BYTES 65536
 /* A server that begins a stream and does not go on gets this long, then a list
@@ -44,8 +50,10 @@ struct resource {
 	bool any_event;
 	size_t n_objects; /* in the list or stream so far */
 	size_t n_bytes;
-	uint64_t decode_ns; /* spent on its text */
-	bool judged;	    /* its text has said how it ends, see end */
+	size_t n_unusable;
+	struct rd_error unusable; /* the last one that was named */
+	uint64_t decode_ns;	  /* spent on its text */
+	bool judged;		  /* its text has said how it ends, see end */
 	enum rd_end end;
 	unsigned retry_after;
 	struct rd_error why;
@@ -99,8 +107,12 @@ static void say_well(struct resource *resource)
 	rd_log(RD_LOG_INFO, "the API server answers", RD_TEXT("resource", resource->path));
 }
 
-static void say_unusable(const struct resource *resource, const struct rd_error *error)
+static void say_unusable(struct resource *resource, const struct rd_error *error)
 {
+	if (resource->n_unusable++ >= UNUSABLE_NAMED ||
+	    !strcmp(resource->unusable.text, error->text))
+		return;
+	resource->unusable = *error;
 	rd_log(RD_LOG_WARN, "object not used, what it said before stays in force",
 	       RD_TEXT("resource", resource->path), RD_TEXT("error", error->text));
 }
@@ -173,6 +185,10 @@ static bool completed(struct resource *resource, const char *version)
 		return false;
 	}
 	sweep(resource);
+	if (resource->n_unusable > UNUSABLE_NAMED)
+		rd_log(RD_LOG_WARN, "more objects not used", RD_TEXT("resource", resource->path),
+		       RD_NUMBER("count", resource->n_unusable - UNUSABLE_NAMED));
+	resource->n_unusable = 0;
 	if (!resource->complete)
 		rd_log(RD_LOG_INFO, "listed", RD_TEXT("resource", resource->path),
 		       RD_NUMBER("objects", resource->n_objects),
@@ -270,6 +286,14 @@ static int take_event(struct resource *resource, const char *json)
 	return 0;
 }
 
+/* Whether more has come than any list has. A watch goes on for ever. */
+static bool is_endless(const struct resource *resource)
+{
+	return resource->reflector.next != RD_WATCH &&
+	       (resource->n_bytes > LIST_BYTES ||
+		resource->n_objects / LIST_OBJECTS_FOR_EACH > resource->source->config->room);
+}
+
 static int on_text(void *context, const char *json, bool is_item)
 {
 	struct resource *resource = context;
@@ -277,9 +301,12 @@ static int on_text(void *context, const char *json, bool is_item)
 	int r = resource->asked == RD_LIST ? take_list(resource, json, is_item)
 					   : take_event(resource, json);
 
-	if (!r)
-		say_well(resource);
-	return r;
+	if (r)
+		return r;
+	if (is_endless(resource))
+		return end_with(resource, RD_INVALID, "the list does not end");
+	say_well(resource);
+	return 0;
 }
 
 static void arm_stall(struct resource *resource)
@@ -300,8 +327,8 @@ static int on_data(void *context, int status, const char *bytes, size_t n)
 	uint64_t began;
 	int r;
 
-	arm_stall(resource);
 	if (status != 200) {
+		arm_stall(resource);
 		memcpy(resource->refusal + resource->refusal_bytes, bytes, n < room ? n : room);
 		resource->refusal_bytes += n < room ? n : room;
 		return n > room ? -EFBIG : 0;
@@ -310,6 +337,9 @@ static int on_data(void *context, int status, const char *bytes, size_t n)
 	r = rd_json_stream_feed(&resource->stream, bytes, n);
 	resource->decode_ns += rd_monotonic_ns() - began;
 	resource->n_bytes += n;
+	/* Afterwards: by now it may be a watch. */
+	if (!r)
+		arm_stall(resource);
 	if (r && r != -ECANCELED)
 		end_with(resource, RD_INVALID,
 			 r == -EFBIG	? "an object is longer than 16 MB"
@@ -417,12 +447,13 @@ static void on_done(void *context, const struct rd_http_result *result)
 static void on_stall(evutil_socket_t fd, short what, void *context)
 {
 	struct resource *resource = context;
+	bool began = resource->request && rd_http_status(resource->request);
 
 	(void)fd;
 	(void)what;
 	rd_http_abandon(rd_take(resource->request));
-	rd_error_set(&resource->why, 0, "it has fallen silent");
-	ended(resource, RD_BROKEN);
+	rd_error_set(&resource->why, 0, began ? "it has fallen silent" : "no answer comes");
+	ended(resource, began ? RD_BROKEN : RD_UNREACHABLE);
 }
 
 /* ---- questions ---------------------------------------------------------------------------- */
@@ -468,7 +499,7 @@ static void prepare_answer(struct resource *resource)
 	rd_json_stream_reset(&resource->stream);
 	resource->stream.mode = resource->asked == RD_LIST ? RD_JSON_LIST : RD_JSON_DOCUMENTS;
 	if (begins) {
-		resource->n_objects = resource->n_bytes = 0;
+		resource->n_objects = resource->n_bytes = resource->n_unusable = 0;
 		resource->decode_ns = 0;
 	}
 	resource->any_event = false;

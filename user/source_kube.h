@@ -27,6 +27,7 @@ struct rd_source_kube_config {
 	const char *node_name;
 	bool legacy_endpoints;	/* Endpoints in the place of EndpointSlices */
 	bool known[RD_KINDS];	/* the maps have something of this kind, see reflector.h */
+	uint32_t room;		/* how many objects the maps have room for */
 	unsigned stall_seconds; /* a watch that is silent for so long is begun anew */
 	uint32_t mark;		/* of the sockets to the server */
 };
