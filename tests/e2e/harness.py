@@ -761,6 +761,10 @@ class Node:
     def status(self):
         return self.json("status")
 
+    def objects(self, kind):
+        """How many of that kind the source has."""
+        return {row["kind"]: row["objects"] for row in self.status()["objects"]}[kind]
+
     def writes(self):
         return self.status()["agent"]["writes"]
 

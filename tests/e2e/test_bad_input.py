@@ -168,7 +168,7 @@ def test_sighup_reads_again_and_repeats_no_message(node):
     agent = node.agent()
     agent.wait_line("has no ports")
     agent.signal(signal.SIGHUP)
-    agent.wait_line("reading all manifests again")
+    agent.wait_line("reading everything again")
     node.barrier()
     assert len(agent.lines("has no ports")) == 1
 
@@ -210,7 +210,7 @@ def test_file_renamed_is_no_change(node):
     (node.manifests / "a.yaml").rename(node.manifests / "b.yaml")
     agent.wait_line("manifest removed", "file=a.yaml")
     node.write("c.yaml", {"kind": "Node", "metadata": {"name": "n"}})
-    wait_until(lambda: {"kind": "Node", "objects": 1} in node.status()["objects"])
+    wait_until(lambda: node.objects("Node") == 1)
     assert node.services("web") and node.writes() == writes
 
 
@@ -273,7 +273,7 @@ def test_file_replaced_by_removing_it_first_never_leaves_the_service_away(node):
         began = time.monotonic()
         (node.manifests / "web.yaml").unlink()
         node.write("nodes.yaml", *({"kind": "Node", "metadata": {"name": f"n{i}"}} for i in range(turn)))
-        wait_until(lambda turn=turn: {"kind": "Node", "objects": turn} in node.status()["objects"])
+        wait_until(lambda turn=turn: node.objects("Node") == turn)
         in_time = time.monotonic() - began < 0.15
         after = node.writes()
         node.write("web.yaml", GOOD)
@@ -353,7 +353,7 @@ def test_directory_that_vanishes_and_comes_back(node):
     # Empty first, as a mount point or a checkout would be for a while.
     node.manifests.mkdir()
     agent.signal(signal.SIGHUP)
-    agent.wait_line("reading all manifests again")
+    agent.wait_line("reading everything again")
     wait_until(lambda: node.status()["agent"]["source_seen"])
     assert node.services() == before and client.ask("10.96.0.10") == "pod"
 

@@ -183,7 +183,7 @@ def test_status_table_and_wide(node, example):
         text = node.command("status", "-o", output).stdout
         assert re.search(r"^AGENT +ready$", text, re.MULTILINE)
         assert re.search(rf"^PID +{example.pid}$", text, re.MULTILINE)
-        assert re.search(r"^Service +3$", text, re.MULTILINE)
+        assert re.search(r"^Service +3 +20\d\d-", text, re.MULTILINE)
         assert re.search(r"^connect4 +attached +\d+ +\d+$", text, re.MULTILINE)
         assert re.search(r"^rd_frontends4 +4 +128 +3.1%$", text, re.MULTILINE)
         assert not re.search("^REFUSED", text, re.MULTILINE)

@@ -84,7 +84,7 @@ def test_sighup_reads_all_manifests_again(node):
     agent = node.agent()
     writes = node.writes()
     agent.signal(signal.SIGHUP)
-    agent.wait_line("reading all manifests again")
+    agent.wait_line("reading everything again")
     node.barrier()
     assert agent.is_running()
     assert node.services("web") and node.writes() == writes + 2  # the barrier's own
@@ -244,7 +244,7 @@ def test_valgrind_finds_no_leak_and_no_invalid_access(node, is_asan):
     (node.manifests / "more.yaml").unlink()
     agent.wait_line("manifest removed", "more.yaml", seconds=60)
     agent.signal(signal.SIGHUP)
-    agent.wait_line("reading all manifests again", seconds=60)
+    agent.wait_line("reading everything again", seconds=60)
     node.barrier()
     agent.stop()
     said = [line for line in agent.text().splitlines() if line.startswith(("==", "--"))]
