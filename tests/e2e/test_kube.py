@@ -10,7 +10,7 @@ import time
 
 import pytest
 from apiserver import ApiServer
-from harness import HostNetwork, Load, ask_tcp, endpoint_slice, service, wait_until
+from harness import HostNetwork, Load, ask_tcp, endpoint_slice, node_manifest, service, wait_until
 
 # ---- the model: for each Service, look at every slice there is ---------------------
 
@@ -103,6 +103,11 @@ def ask_calmly(address, number):
     return ask_tcp(address, number)
 
 
+def strays(n):
+    """Slices of no Service, sorted before those of the others."""
+    return [endpoint_slice(f"a-{i:04}", "none", ["10.244.9.9"], 8080, namespace="default") for i in range(n)]
+
+
 class KubeNode:
     """A node, a server on it, a client and a backend; and the objects that were
     put, from which it is known what the maps are to hold."""
@@ -156,13 +161,15 @@ class KubeNode:
         self.put(endpoint_slice("web-1", "web", [pod.ip for pod in pods], 8080, namespace="default"))
 
     def put_news(self):
-        """Another Service of the same backend; returns its address."""
+        """Another Service of the same backend, and another zone: an event for each
+        watch. Returns the Service's address."""
         self._news += 1
         address = f"10.96.1.{self._news}"
         name = f"news{self._news}"
         self.put(
             service(name, cluster_ip=address, namespace="default"),
             endpoint_slice(f"{name}-1", name, [self.pod.ip], 8080, namespace="default"),
+            node_manifest("node1", "192.168.50.1", zone=f"zone{self._news}"),
         )
         return address
 
@@ -232,6 +239,11 @@ class KubeNode:
             lambda: len(self.server.requests(self._mark, resource=resource)) >= n, f"{n} requests for {resource}"
         )
         return self.server.requests(self._mark, resource=resource)[:n]
+
+    def first_requests(self, resource="services", n=1):
+        """The first n requests ever."""
+        wait_until(lambda: len(self.server.requests(resource=resource)) >= n, f"{n} requests for {resource}")
+        return self.server.requests(resource=resource)[:n]
 
     def asked(self, resource="services", n=1):
         return list(map(asking, self.requests(resource, n)))
