@@ -10,7 +10,7 @@ import time
 
 import pytest
 from apiserver import ApiServer
-from harness import HostNetwork, Load, ask_tcp, endpoint_slice, node_manifest, service, wait_until
+from harness import SOON, HostNetwork, Load, ask_tcp, endpoint_slice, node_manifest, service, wait_until
 
 # ---- the model: for each Service, look at every slice there is ---------------------
 
@@ -206,10 +206,10 @@ class KubeNode:
         """The resourceVersion of the last event of a resource."""
         return self._seen[resource]
 
-    def wait_in_sync(self):
+    def wait_in_sync(self, seconds=SOON):
         wanted = expected(self.objects.values())
         try:
-            wait_until(lambda: found(self.node) == wanted)
+            wait_until(lambda: found(self.node) == wanted, seconds=seconds)
         except AssertionError:
             raise AssertionError(f"the maps have {found(self.node)}, not {wanted}") from None
 
