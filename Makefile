@@ -58,6 +58,7 @@ help:
 	@echo 'make asan       build/asan/redial'
 	@echo 'make fuzz     FUZZ_SECONDS=60'
 	@echo 'make bench-datapath  what each hook costs (root)'
+	@echo 'make bench-control   what the control plane costs (root)'
 	@echo 'make install    DESTDIR= PREFIX='
 	@echo 'make image-root  the root tree of the image, in build/image-root'
 	@echo 'make fmt clean check-clean'
@@ -142,6 +143,10 @@ fuzz: build/fuzz/manifest build/fuzz/watch
 .PHONY: bench-datapath
 bench-datapath: $(B)/tests/bench/datapath
 	$(Q)$<
+
+.PHONY: bench-control
+bench-control: all
+	$(Q)scripts/sandbox $(PYTHON) tests/bench/bench_control.py
 
 deps:
 	$(Q)scripts/deps
