@@ -15,6 +15,8 @@ struct rd_choice {
 	struct rd_peer peer;
 	__u32 id;
 	__u32 service;
+	__u64 *chosen; /* its slot's counter */
+	_Bool again;   /* it is what the client had before */
 };
 
 /* Read one slot. Returns false if it is not in the map, which only a map that
@@ -23,7 +25,7 @@ static __always_inline _Bool rd_backend_read(__u32 slot, enum rd_form form,
 					     struct rd_choice *ret_choice)
 {
 	if (form == RD_FORM_IP6) {
-		const struct rd_backend6 *b = bpf_map_lookup_elem(&rd_backends6, &slot);
+		struct rd_backend6 *b = bpf_map_lookup_elem(&rd_backends6, &slot);
 
 		if (!b)
 			return 0;
@@ -31,8 +33,9 @@ static __always_inline _Bool rd_backend_read(__u32 slot, enum rd_form form,
 		ret_choice->peer.port = b->port;
 		ret_choice->id = b->id;
 		ret_choice->service = b->service;
+		ret_choice->chosen = &b->chosen;
 	} else {
-		const struct rd_backend4 *b = bpf_map_lookup_elem(&rd_backends4, &slot);
+		struct rd_backend4 *b = bpf_map_lookup_elem(&rd_backends4, &slot);
 
 		if (!b)
 			return 0;
@@ -40,6 +43,7 @@ static __always_inline _Bool rd_backend_read(__u32 slot, enum rd_form form,
 		ret_choice->peer.port = b->port;
 		ret_choice->id = b->id;
 		ret_choice->service = b->service;
+		ret_choice->chosen = &b->chosen;
 	}
 	return 1;
 }
@@ -124,7 +128,8 @@ static __always_inline _Bool rd_backend_pinned(struct bpf_sock_addr *ctx,
 	struct rd_pinned pinned = {
 		.used_ns = now, .netns = client.netns, .service = client.service};
 
-	if (rd_affinity_find(&client, found, form, now, ret_choice))
+	ret_choice->again = rd_affinity_find(&client, found, form, now, ret_choice);
+	if (ret_choice->again)
 		return 1;
 	if (!rd_backend_random(found->word, form, ret_choice))
 		return 0;
@@ -140,6 +145,7 @@ static __always_inline _Bool rd_backend_choose(struct bpf_sock_addr *ctx,
 					       const struct rd_found *found, enum rd_form form,
 					       struct rd_choice *ret_choice)
 {
+	ret_choice->again = 0;
 	if (rd_word_flags(found->word) & RD_FLAG_AFFINITY)
 		return rd_backend_pinned(ctx, found, form, ret_choice);
 	return rd_backend_random(found->word, form, ret_choice);

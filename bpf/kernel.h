@@ -24,24 +24,38 @@ struct sock_common {
 };
 struct sock {
 	struct sock_common __sk_common;
+	int sk_err;
 };
 #pragma clang attribute pop
 
 /* Linux 6.2. The agent says whether it is there; if not, this is dead code. */
 extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 
+static __always_inline const struct sock *rd_kernel_sock(const void *sk)
+{
+	return bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
+}
+
+/* For programs that are loaded only where the kernel can look. */
+static __always_inline __u64 rd_cookie_of(const void *sk)
+{
+	return rd_kernel_sock(sk)->__sk_common.skc_cookie.counter;
+}
+
+static __always_inline int rd_error_of(const void *sk)
+{
+	return sk ? rd_kernel_sock(sk)->sk_err : 0;
+}
+
 /* The socket's cookie, or 0 if it has none, and so no record. On a kernel that
  * cannot look, it is given one. */
 static __always_inline __u64 rd_cookie_peek(struct bpf_sock_addr *ctx)
 {
-	const struct sock *sk;
-
 	if (!rd_has_rdonly_cast)
 		return bpf_get_socket_cookie(ctx);
 	if (!ctx->sk)
 		return 0;
-	sk = bpf_rdonly_cast(ctx->sk, bpf_core_type_id_kernel(struct sock));
-	return sk->__sk_common.skc_cookie.counter;
+	return rd_cookie_of(ctx->sk);
 }
 
 #endif

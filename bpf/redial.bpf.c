@@ -9,10 +9,13 @@
 
 #include "address.h"
 #include "backend.h"
+#include "event.h"
 #include "flow.h"
 #include "maps.h"
+#include "outcome.h"
 #include "service.h"
 #include "socket.h"
+#include "stats.h"
 
 #define ECONNREFUSED 111
 
@@ -23,8 +26,11 @@ enum rd_verdict {
 
 /* The application reads ECONNREFUSED, as it would from a host where nothing
  * listens (SERVICE-SEMANTICS C2). */
-static __always_inline int rd_refuse(void)
+static __always_inline int rd_refuse(struct bpf_sock_addr *ctx, enum rd_form form,
+				     const struct rd_peer *dialled, const struct rd_found *found)
 {
+	rd_count_refusal(found);
+	rd_tell(ctx, form, dialled, found, NULL, RD_REFUSED);
 	if (rd_has_set_retval)
 		bpf_set_retval(-ECONNREFUSED);
 	return RD_DENY;
@@ -43,15 +49,18 @@ static __always_inline int rd_redial(struct bpf_sock_addr *ctx, enum rd_form for
 	struct rd_found found;
 
 	if (!filter || !rd_service_find(ctx, filter, &dialled, form, &found)) {
+		rd_count_miss();
 		rd_socket_forget(ctx);
 		return RD_PROCEED;
 	}
 	if (!rd_word_count(found.word))
-		return rd_refuse();
+		return rd_refuse(ctx, form, &dialled, &found);
 	if (!rd_backend_choose(ctx, &found, form, &choice)) {
 		rd_socket_forget(ctx);
 		return RD_PROCEED;
 	}
+	rd_count_connect(&found, &choice);
+	rd_tell(ctx, form, &dialled, &found, &choice, RD_CONNECTED);
 	rd_socket_remember(ctx, form, &dialled, &choice);
 	rd_peer_store(ctx, form, &choice.peer);
 	return RD_PROCEED;
@@ -90,17 +99,22 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 		return RD_PROCEED;
 	}
 	if (!rd_word_count(found.word))
-		return rd_refuse();
+		return rd_refuse(ctx, form, &dialled, &found);
 	if (flow) {
 		struct rd_peer former = choice.peer;
 
-		if (!rd_backend_find(found.word, &former, form, &choice) &&
-		    !rd_backend_choose(ctx, &found, form, &choice))
-			return RD_PROCEED;
+		if (!rd_backend_find(found.word, &former, form, &choice)) {
+			if (!rd_backend_choose(ctx, &found, form, &choice))
+				return RD_PROCEED;
+			rd_count_flow(&found, &choice);
+			rd_tell(ctx, form, &dialled, &found, &choice, RD_FLOW);
+		}
 		rd_flow_set_backend(flow, &choice.peer, form, epoch);
 	} else {
 		if (!rd_backend_choose(ctx, &found, form, &choice))
 			return RD_PROCEED;
+		rd_count_flow(&found, &choice);
+		rd_tell(ctx, form, &dialled, &found, &choice, RD_FLOW);
 		flows = flows ?: rd_flows_get(ctx, BPF_SK_STORAGE_GET_F_CREATE);
 		/* Without memory the datagram goes its way, and an answer would come
 		 * from the backend's own address. */
@@ -205,6 +219,30 @@ SEC("cgroup/sock_release")
 int rd_sock_release(struct bpf_sock *ctx)
 {
 	rd_socket_release(bpf_get_socket_cookie(ctx));
+	return RD_PROCEED;
+}
+
+/* Optional, see --track-outcomes. */
+SEC("sockops")
+int rd_sockops(struct bpf_sock_ops *ops)
+{
+	struct rd_socket *record;
+
+	if (ops->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
+		record = rd_outcome_record(ops);
+		if (!record)
+			return RD_PROCEED;
+		record->began_ns = bpf_ktime_get_ns();
+		bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
+	} else if (ops->op == BPF_SOCK_OPS_STATE_CB) {
+		if (ops->args[0] != BPF_TCP_SYN_SENT)
+			return RD_PROCEED;
+		record = rd_outcome_record(ops);
+		if (record)
+			rd_outcome(ops, record);
+		/* Nothing more is wanted of this socket. */
+		bpf_sock_ops_cb_flags_set(ops, 0);
+	}
 	return RD_PROCEED;
 }
 

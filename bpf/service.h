@@ -18,6 +18,7 @@ struct rd_found {
 	__u64 word;
 	__u32 service;
 	__u32 affinity_seconds;
+	_Bool local; /* the policy Local took its endpoints away */
 };
 
 static __always_inline const struct rd_filter *rd_filter_get(void)
@@ -62,7 +63,7 @@ static __always_inline _Bool rd_frontend_get(const __be32 *addr, __u16 port, __u
 		const volatile struct rd_frontend *frontend =
 			form == RD_FORM_IP6 ? bpf_map_lookup_elem(&rd_frontends6, &key6)
 					    : bpf_map_lookup_elem(&rd_frontends4, &key4);
-		struct rd_found found;
+		struct rd_found found = {};
 
 		if (!frontend)
 			return 0;
@@ -99,7 +100,8 @@ static __always_inline _Bool rd_node_port_get(struct bpf_sock_addr *ctx, const s
 		return 0;
 	if (!rd_frontend_get(any, peer->port, ctx->protocol, RD_SCOPE_NODE_PORT, form, &found))
 		return 0;
-	if (*node == RD_NODE_OTHER && rd_word_flags(found.word) & RD_FLAG_LOCAL)
+	found.local = *node == RD_NODE_OTHER && rd_word_flags(found.word) & RD_FLAG_LOCAL;
+	if (found.local)
 		found.word = 0;
 	*ret_found = found;
 	return 1;

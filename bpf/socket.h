@@ -17,6 +17,7 @@
 #include "backend.h"
 #include "kernel.h"
 #include "maps.h"
+#include "stats.h"
 
 static __always_inline struct rd_socket *rd_socket_slot(__u64 cookie)
 {
@@ -46,6 +47,7 @@ static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum r
 		record = bpf_sk_storage_get(&rd_spill, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 		if (!record)
 			return;
+		rd_count_spill();
 		record->cookie = cookie;
 	}
 	record->family = 0;
@@ -56,6 +58,8 @@ static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum r
 	record->service = choice->service;
 	record->backend = choice->id;
 	record->protocol = ctx->protocol;
+	record->established = 0;
+	record->began_ns = 0;
 	*(volatile __u8 *)&record->family = rd_family(form);
 }
 
@@ -77,6 +81,7 @@ static __always_inline void rd_socket_release(__u64 cookie)
 
 	if (!record || record->cookie != cookie)
 		return;
+	rd_count_close(record);
 	*(volatile __u8 *)&record->family = 0;
 	*(volatile __u64 *)&record->cookie = 0;
 }

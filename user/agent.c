@@ -690,8 +690,10 @@ static int grace(struct agent *agent)
 {
 	int r = rd_wait_for_programs();
 
-	if (!r)
+	if (!r) {
+		rd_maps_fold(rd_datapath_maps(agent->datapath), &agent->plan);
 		rd_plan_grace(&agent->plan);
+	}
 	return r;
 }
 
@@ -976,6 +978,7 @@ static int start(struct agent *agent, struct rd_error *error)
 		.max_services = config->max_services,
 		.max_backends = config->max_backends,
 		.socket_slots = SOCKET_SLOTS,
+		.track_outcomes = config->track_outcomes,
 		.exclude_cgroups = config->exclude_cgroups,
 		.exclude_netns = config->exclude_netns,
 	};

@@ -29,6 +29,7 @@ struct rd_agent_config {
 	uint32_t max_services;
 	uint32_t max_backends;
 	const char *http_address; /* ADDRESS:PORT of /livez and /readyz; NULL: none */
+	bool track_outcomes;
 	bool detach_on_exit;
 };
 

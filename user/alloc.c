@@ -108,6 +108,19 @@ bool rd_alloc_is_used(const struct rd_alloc *alloc, uint32_t number)
 	return get(alloc->used, number);
 }
 
+uint32_t rd_alloc_next_limbo(const struct rd_alloc *alloc, uint32_t from)
+{
+	for (uint32_t i = from / 64; from < alloc->size && i < words(alloc->size); i++) {
+		uint64_t word = alloc->limbo[i];
+
+		if (i == from / 64)
+			word &= UINT64_MAX << from % 64;
+		if (word)
+			return i * 64 + (uint32_t)__builtin_ctzll(word);
+	}
+	return alloc->size;
+}
+
 void rd_alloc_give(struct rd_alloc *alloc, uint32_t first, uint32_t count)
 {
 	for (uint32_t n = first; n < first + count; n++) {

@@ -36,6 +36,9 @@ int rd_alloc_adopt(struct rd_alloc *alloc, uint32_t first, uint32_t count);
 /* Whether a number below `size` is taken, or in limbo. */
 bool rd_alloc_is_used(const struct rd_alloc *alloc, uint32_t number);
 
+/* The first number in limbo that is not below `from`; `size` if there is none. */
+uint32_t rd_alloc_next_limbo(const struct rd_alloc *alloc, uint32_t from);
+
 /* Give back numbers that no program has seen: free at once. Here and below,
  * what is free already, or in limbo already, stays so. */
 void rd_alloc_give(struct rd_alloc *alloc, uint32_t first, uint32_t count);

@@ -70,12 +70,16 @@ int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 		.exclude_netns = settings->exclude_netns,
 		.max_services = settings->max_services,
 		.max_backends = settings->max_backends,
+		.track_outcomes = !strcmp(settings->track_outcomes, "on"),
 		.detach_on_exit = settings->detach_on_exit,
 	};
 	struct utsname host;
 	int level = rd_log_level_parse(settings->log_level);
 	int r;
 
+	if (strcmp(settings->track_outcomes, "on") && strcmp(settings->track_outcomes, "off"))
+		return rd_error_usage(error, "--track-outcomes takes on or off, not %s",
+				      settings->track_outcomes);
 	if (level < 0)
 		return rd_error_usage(error, "--log-level takes error, warn, info or debug");
 	/* The API server gives its Services their addresses by itself. */

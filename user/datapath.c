@@ -23,6 +23,10 @@
  * more, the one longest not used makes way. */
 #define AFFINITY_ENTRIES 16384U
 
+/* Some 2,000 records: a watcher that reads ten times a second keeps up with
+ * 20,000 connects a second. */
+#define EVENT_BYTES (256U << 10)
+
 struct rd_datapath {
 	struct rd_datapath_config config;
 	char *bpffs;
@@ -40,6 +44,7 @@ static const struct hook {
 	const char *name;
 	enum bpf_attach_type type;
 	size_t program; /* offset of the struct bpf_program * in the skeleton's progs */
+	bool outcomes;	/* only with track_outcomes */
 } hooks[] = {
 #define HOOK(name_, type_)                                                                         \
 	{                                                                                          \
@@ -47,6 +52,12 @@ static const struct hook {
 		.program = offsetof(struct redial_bpf, progs.rd_##name_)                           \
 	}
 	HOOK(sock_release, BPF_CGROUP_INET_SOCK_RELEASE),
+	{
+		.name = "sockops",
+		.type = BPF_CGROUP_SOCK_OPS,
+		.program = offsetof(struct redial_bpf, progs.rd_sockops),
+		.outcomes = true,
+	},
 	HOOK(getpeername4, BPF_CGROUP_INET4_GETPEERNAME),
 	HOOK(getpeername6, BPF_CGROUP_INET6_GETPEERNAME),
 	HOOK(recvmsg4, BPF_CGROUP_UDP4_RECVMSG),
@@ -279,11 +290,19 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	case RD_MAP_BACKENDS6:
 		return limits.max_slots;
 	case RD_MAP_SERVICES:
+	case RD_MAP_SERVICE_STATS:
+	case RD_MAP_LATENCY:
 		return limits.max_ports;
+	case RD_MAP_EVENTS:
+		return EVENT_BYTES;
+	case RD_MAP_BACKEND_STATS:
+		return limits.max_slots * RD_FAMILIES;
 	case RD_MAP_SOCKETS:
 		return dp->config.socket_slots;
 	case RD_MAP_AGENT:
 	case RD_MAP_FILTER:
+	case RD_MAP_TOTALS:
+	case RD_MAP_WATCH:
 		return 1;
 	case RD_MAP_NODEADDRS:
 		return NODE_ADDRESSES;
@@ -509,6 +528,9 @@ static int load(struct rd_datapath *dp, struct rd_error *error)
 	dp->skeleton->rodata->rd_has_set_retval =
 		libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval,
 					NULL) == 1;
+	/* It reads the kernel's sockets. */
+	dp->config.track_outcomes &= dp->skeleton->rodata->rd_has_rdonly_cast;
+	bpf_program__set_autoload(dp->skeleton->progs.rd_sockops, dp->config.track_outcomes);
 	r = prepare_maps(dp, error);
 	if (r)
 		return *error->text ? r
@@ -634,10 +656,38 @@ static int attach(struct rd_datapath *dp, const struct hook *hook, struct rd_err
 	return r == 1 ? attach_new(dp, hook, program, path, error) : r;
 }
 
+/* Detach and unpin one hook; connects first, as the table's end. */
+static int remove_link(const char *bpffs, const struct hook *hook, bool *done,
+		       struct rd_error *error)
+{
+	struct bpf_link *link;
+	char path[PATH_MAX];
+	int r = link_path(path, bpffs, hook);
+
+	if (r)
+		return rd_error_set(error, r, "%s is too long", bpffs);
+	link = bpf_link__open(path);
+	if (!link)
+		return errno == ENOENT ? 0
+				       : rd_error_set(error, -errno, "cannot open %s: %s", path,
+						      strerror(errno));
+	*done = true;
+	/* Whoever else holds the link, it acts no longer. */
+	r = bpf_link__detach(link);
+	bpf_link__destroy(link);
+	if (unlink(path) || r)
+		return rd_error_set(error, r ?: -errno, "cannot remove %s: %s", path,
+				    strerror(r ? -r : errno));
+	return 0;
+}
+
 int rd_datapath_attach(struct rd_datapath *datapath, struct rd_error *error)
 {
 	for (size_t i = 0; i < RD_ARRAY_SIZE(hooks); i++) {
-		int r = attach(datapath, &hooks[i], error);
+		bool wanted = !hooks[i].outcomes || datapath->config.track_outcomes;
+		bool done;
+		int r = wanted ? attach(datapath, &hooks[i], error)
+			       : remove_link(datapath->bpffs, &hooks[i], &done, error);
 
 		if (r)
 			return r;
@@ -684,31 +734,6 @@ struct rd_hook_state rd_datapath_hook(const char *bpffs, size_t i)
 }
 
 /* ---- removal --------------------------------------------------------------------------- */
-
-/* Detach and unpin one hook; connects first, as the table's end. */
-static int remove_link(const char *bpffs, const struct hook *hook, bool *done,
-		       struct rd_error *error)
-{
-	struct bpf_link *link;
-	char path[PATH_MAX];
-	int r = link_path(path, bpffs, hook);
-
-	if (r)
-		return rd_error_set(error, r, "%s is too long", bpffs);
-	link = bpf_link__open(path);
-	if (!link)
-		return errno == ENOENT ? 0
-				       : rd_error_set(error, -errno, "cannot open %s: %s", path,
-						      strerror(errno));
-	*done = true;
-	/* Whoever else holds the link, it acts no longer. */
-	r = bpf_link__detach(link);
-	bpf_link__destroy(link);
-	if (unlink(path) || r)
-		return rd_error_set(error, r ?: -errno, "cannot remove %s: %s", path,
-				    strerror(r ? -r : errno));
-	return 0;
-}
 
 static int remove_map(const char *bpffs, enum rd_map map, bool *done, struct rd_error *error)
 {

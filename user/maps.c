@@ -2,6 +2,7 @@
 #include "maps.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -10,12 +11,24 @@
 #include <unistd.h>
 
 static const char *const map_names[] = {
-	[RD_MAP_FRONTENDS4] = "rd_frontends4", [RD_MAP_FRONTENDS6] = "rd_frontends6",
-	[RD_MAP_BACKENDS4] = "rd_backends4",   [RD_MAP_BACKENDS6] = "rd_backends6",
-	[RD_MAP_SOCKETS] = "rd_sockets",       [RD_MAP_SPILL] = "rd_spill",
-	[RD_MAP_UDP_FLOWS] = "rd_udp_flows",   [RD_MAP_FILTER] = "rd_filter",
-	[RD_MAP_NODEADDRS] = "rd_nodeaddrs",   [RD_MAP_AFFINITY] = "rd_affinity",
-	[RD_MAP_SERVICES] = "rd_services",     [RD_MAP_AGENT] = "rd_agent",
+	[RD_MAP_FRONTENDS4] = "rd_frontends4",
+	[RD_MAP_FRONTENDS6] = "rd_frontends6",
+	[RD_MAP_BACKENDS4] = "rd_backends4",
+	[RD_MAP_BACKENDS6] = "rd_backends6",
+	[RD_MAP_SOCKETS] = "rd_sockets",
+	[RD_MAP_SPILL] = "rd_spill",
+	[RD_MAP_UDP_FLOWS] = "rd_udp_flows",
+	[RD_MAP_FILTER] = "rd_filter",
+	[RD_MAP_NODEADDRS] = "rd_nodeaddrs",
+	[RD_MAP_AFFINITY] = "rd_affinity",
+	[RD_MAP_SERVICE_STATS] = "rd_service_stats",
+	[RD_MAP_BACKEND_STATS] = "rd_backend_stats",
+	[RD_MAP_LATENCY] = "rd_latency",
+	[RD_MAP_TOTALS] = "rd_totals",
+	[RD_MAP_EVENTS] = "rd_events",
+	[RD_MAP_WATCH] = "rd_watch",
+	[RD_MAP_SERVICES] = "rd_services",
+	[RD_MAP_AGENT] = "rd_agent",
 };
 _Static_assert(RD_ARRAY_SIZE(map_names) == RD_MAPS, "a name for every map");
 
@@ -36,6 +49,12 @@ static const struct mapped {
 	{RD_MAP_BACKENDS6, sizeof(struct rd_backend6), offsetof(struct rd_maps, backends6)},
 	{RD_MAP_SOCKETS, sizeof(struct rd_socket), offsetof(struct rd_maps, sockets)},
 	{RD_MAP_FILTER, sizeof(struct rd_filter), offsetof(struct rd_maps, filter)},
+	{RD_MAP_SERVICE_STATS, sizeof(struct rd_service_stats),
+	 offsetof(struct rd_maps, service_stats)},
+	{RD_MAP_BACKEND_STATS, sizeof(struct rd_backend_stats),
+	 offsetof(struct rd_maps, backend_stats)},
+	{RD_MAP_LATENCY, sizeof(struct rd_latency), offsetof(struct rd_maps, latency)},
+	{RD_MAP_WATCH, sizeof(struct rd_watch), offsetof(struct rd_maps, watch)},
 	{RD_MAP_AGENT, sizeof(struct rd_agent), offsetof(struct rd_maps, agent)},
 };
 
@@ -410,12 +429,47 @@ static int write_node(struct rd_maps *maps, const struct rd_op_node *op)
 	return bpf_map_delete_elem(fd, &op->address) && errno != ENOENT ? -errno : 0;
 }
 
+/* Add what a slot has counted to its Service port and backend. Programs may go
+ * on counting there until the next grace period. */
+static void fold_slot(struct rd_maps *maps, uint32_t family, uint32_t index)
+{
+	struct rd_backend4 *slot4 = &maps->backends4[index];
+	struct rd_backend6 *slot6 = &maps->backends6[index];
+	uint32_t service = family == RD_6 ? slot6->service : slot4->service;
+	uint32_t id = family == RD_6 ? slot6->id : slot4->id;
+	__u64 *chosen = family == RD_6 ? &slot6->chosen : &slot4->chosen;
+	uint64_t n;
+
+	if (!*(volatile __u64 *)chosen || service >= maps->entries[RD_MAP_SERVICE_STATS] ||
+	    id >= maps->entries[RD_MAP_BACKEND_STATS])
+		return;
+	n = __atomic_exchange_n(chosen, 0, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&maps->service_stats[service].chosen, n, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&maps->backend_stats[id].chosen, n, __ATOMIC_RELAXED);
+}
+
+void rd_maps_fold(struct rd_maps *maps, const struct rd_plan *plan)
+{
+	for (uint32_t f = 0; f < RD_FAMILIES; f++)
+		for (uint32_t i = rd_alloc_next_limbo(&plan->ranges[f], 0);
+		     i < plan->ranges[f].size; i = rd_alloc_next_limbo(&plan->ranges[f], i + 1))
+			fold_slot(maps, f, i);
+}
+
 int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct rd_ops *ops,
 		  uint64_t *ret_writes)
 {
 	int r = 0;
 
 	*ret_writes = 0;
+	/* Before anything has these ids; no program uses what they counted before. */
+	for (size_t i = 0; i < ops->n_new_backends; i++)
+		maps->backend_stats[ops->new_backends[i]] = (struct rd_backend_stats){0};
+	for (size_t i = 0; i < ops->n_names; i++)
+		if (ops->names[i].is_new) {
+			maps->service_stats[ops->names[i].id] = (struct rd_service_stats){0};
+			maps->latency[ops->names[i].id] = (struct rd_latency){0};
+		}
 	for (size_t i = 0; i < ops->n_slots; i++) {
 		write_slots(maps, plan, &ops->slots[i]);
 		*ret_writes += ops->slots[i].count;
@@ -441,6 +495,9 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 	for (size_t i = 0; i < ops->n_gone; i++, ++*ret_writes)
 		if (delete_frontend(maps, &ops->gone[i]) && errno != ENOENT)
 			return -errno;
+	for (size_t i = 0; i < ops->n_retired; i++)
+		for (uint32_t s = 0; s < ops->retired[i].count; s++)
+			fold_slot(maps, ops->retired[i].family, ops->retired[i].first + s);
 	/* From here on, unconnected UDP sockets look again. */
 	if (ops->n_puts || ops->n_gone || ops->n_nodes)
 		__atomic_fetch_add(&maps->filter->epoch, 1, __ATOMIC_SEQ_CST);
@@ -451,6 +508,76 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 	for (size_t i = 0; i < ops->n_filter_clear; i++)
 		maps->filter->bits[ops->filter_clear[i] / 64] &=
 			~(1ULL << ops->filter_clear[i] % 64);
+	return 0;
+}
+
+/* ---- counters ------------------------------------------------------------------------------ */
+
+/* How often the slots of a port were chosen: those of one backend, or all. */
+static uint64_t count_slots(const struct rd_maps *maps, const struct rd_planned_port *port,
+			    const uint32_t *id)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < port->n_ranges; i++) {
+		const struct rd_range *range = &port->ranges[i];
+
+		for (uint32_t s = range->first; s < range->first + range->count; s++) {
+			bool v6 = range->family == RD_6;
+
+			if (!id || *id == (v6 ? maps->backends6[s].id : maps->backends4[s].id))
+				n += v6 ? maps->backends6[s].chosen : maps->backends4[s].chosen;
+		}
+	}
+	return n;
+}
+
+void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *port,
+		   struct rd_counts *ret_counts)
+{
+	const struct rd_service_stats *stats = &maps->service_stats[port->id];
+	uint64_t chosen = stats->chosen + count_slots(maps, port, NULL);
+	uint64_t flows = stats->flows, closed = stats->closed, established = stats->established;
+
+	*ret_counts = (struct rd_counts){
+		/* They are read one after the other while programs count. */
+		.connects = chosen > flows ? chosen - flows : 0,
+		.flows = flows,
+		.refused = stats->refused,
+		.refused_local = stats->refused_local,
+		.affinity_hits = stats->affinity_hits,
+		.established = established,
+		.failed = stats->failed,
+		.timed_out = stats->timed_out,
+		.open = established > closed ? established - closed : 0,
+	};
+	for (size_t i = 0; i < RD_LATENCY_BUCKETS; i++)
+		ret_counts->latency[i] = maps->latency[port->id].bucket[i];
+}
+
+uint64_t rd_maps_chosen(const struct rd_maps *maps, const struct rd_planned_port *port, uint32_t id)
+{
+	return maps->backend_stats[id].chosen + count_slots(maps, port, &id);
+}
+
+int rd_maps_totals(const struct rd_maps *maps, struct rd_totals *ret_totals)
+{
+	int processors = libbpf_num_possible_cpus();
+	_rd_free_ struct rd_totals *each = NULL;
+	__u32 zero = 0;
+
+	if (processors < 0)
+		return processors;
+	each = calloc((size_t)processors, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(maps->fd[RD_MAP_TOTALS], &zero, each))
+		return -errno;
+	*ret_totals = (struct rd_totals){0};
+	for (int i = 0; i < processors; i++) {
+		ret_totals->misses += each[i].misses;
+		ret_totals->spills += each[i].spills;
+	}
 	return 0;
 }
 

@@ -19,6 +19,12 @@ enum rd_map {
 	RD_MAP_FILTER,
 	RD_MAP_NODEADDRS,
 	RD_MAP_AFFINITY,
+	RD_MAP_SERVICE_STATS,
+	RD_MAP_BACKEND_STATS,
+	RD_MAP_LATENCY,
+	RD_MAP_TOTALS,
+	RD_MAP_EVENTS,
+	RD_MAP_WATCH,
 	RD_MAP_SERVICES,
 	RD_MAP_AGENT,
 	RD_MAPS
@@ -36,6 +42,10 @@ struct rd_maps {
 	struct rd_backend6 *backends6;
 	struct rd_socket *sockets;
 	struct rd_filter *filter;
+	struct rd_service_stats *service_stats;
+	struct rd_backend_stats *backend_stats;
+	struct rd_latency *latency;
+	struct rd_watch *watch;
 	struct rd_agent *agent;
 };
 
@@ -77,6 +87,37 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 /* A copy of rd_sockets[index] that no program was writing.
  * Returns false if the slot is free. */
 bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket *ret_socket);
+
+/* What has been counted for a Service port since it was first served. */
+struct rd_counts {
+	uint64_t connects; /* sockets that connect() redialled */
+	uint64_t flows;	   /* taken up by unconnected UDP sockets */
+	uint64_t refused;
+	uint64_t refused_local;
+	uint64_t affinity_hits;
+	uint64_t established; /* TCP, with --track-outcomes */
+	uint64_t failed;
+	uint64_t timed_out;
+	uint64_t open;			      /* now */
+	uint64_t latency[RD_LATENCY_BUCKETS]; /* see struct rd_latency */
+};
+
+/* Count for one Service port of a plan that was adopted from these maps. */
+void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *port,
+		   struct rd_counts *ret_counts);
+
+/* The same for one of its backends, by its id: how often it was chosen. For what
+ * became of that see struct rd_backend_stats. */
+uint64_t rd_maps_chosen(const struct rd_maps *maps, const struct rd_planned_port *port,
+			uint32_t id);
+
+/* Of the whole node: connects that were no Service's, and records of sockets
+ * that had no slot of their own. Returns 0 or -errno. */
+int rd_maps_totals(const struct rd_maps *maps, struct rd_totals *ret_totals);
+
+/* Add what slots in limbo have counted to their Service ports and backends, after
+ * a grace period and before rd_plan_grace. */
+void rd_maps_fold(struct rd_maps *maps, const struct rd_plan *plan);
 
 /* The agent's words of itself: write, or take a consistent copy. */
 void rd_maps_say(struct rd_maps *maps, const struct rd_agent *agent);

@@ -61,6 +61,8 @@ static const struct option_row {
 	 "room for so many Services (default 16384)"},
 	{"max-backends", 0, COUNT, FIELD(max_backends), RD_CMD_RUN, "N",
 	 "room for so many endpoints of all Services together (default 131072)"},
+	{"track-outcomes", 0, TEXT, FIELD(track_outcomes), RD_CMD_RUN, "on|off",
+	 "count which TCP connects to Services succeed, and how long they take (default on)"},
 	{"detach-on-exit", 0, FLAG, FIELD(detach_on_exit), RD_CMD_RUN, NULL,
 	 "remove everything when the agent ends, instead of leaving it at work"},
 	{"log-level", 0, TEXT, FIELD(log_level), RD_CMD_RUN, "LEVEL",
@@ -173,6 +175,7 @@ int rd_options_parse(const struct rd_command *command, int argc, char **argv,
 		.max_backends = 131072,
 		.endpoints_api = "endpointslices",
 		.stall_seconds = 150,
+		.track_outcomes = "on",
 		.log_level = "info",
 	};
 	struct option longs[RD_ARRAY_SIZE(rows) + 1] = {0};

@@ -35,6 +35,7 @@ struct rd_settings {
 	uint32_t max_services;
 	uint32_t max_backends;
 	const char *log_level;
+	const char *track_outcomes;
 	bool detach_on_exit;
 	enum rd_format format;
 	const char *namespace;

@@ -78,10 +78,12 @@ static void clear_ops(struct rd_ops *ops)
 	free(ops->filter_clear);
 	free(ops->nodes);
 	free(ops->slots);
+	free(ops->new_backends);
 	free(ops->names);
 	free(ops->puts);
 	free(ops->gone);
 	free(ops->gone_names);
+	free(ops->retired);
 	*ops = (struct rd_ops){0};
 }
 
@@ -427,6 +429,8 @@ static int adopt_range(struct rd_plan *plan, struct rd_planned_port *port,
 	(void)rd_alloc_adopt(&plan->ranges[range->family], range->first, range->count);
 	for (uint32_t i = range->first; i < range->first + range->count; i++) {
 		plan->slots[range->family][i] = slot(slots, i);
+		/* What it counts stays in the map alone. */
+		plan->slots[range->family][i].chosen = 0;
 		(void)rd_alloc_adopt(&plan->backend_ids, plan->slots[range->family][i].id, 1);
 	}
 	return 0;
@@ -558,17 +562,22 @@ static void give_back_ranges(struct rd_plan *plan, const struct rd_planned_port 
 }
 
 /* Write a new range for `set` into the plan's slots.
- * Returns 0 or -ENOSPC; then nothing is taken. */
+ * Returns 0, -ENOSPC or -ENOMEM; then nothing is taken. */
 static int fill_range(struct rd_plan *plan, const struct rd_planned_port *old,
 		      const struct rd_planned_port *port, const struct rd_wanted_set *set,
 		      struct rd_range *ret_range)
 {
 	struct rd_range range = {.family = family_index(set->family), .count = (uint32_t)set->n};
+	struct rd_ops *ops = &plan->ops;
 	struct rd_backend6 *slots;
 	int r;
 
 	if (set->n > RD_MAX_COUNT || set->n > plan->backend_ids.size - plan->backend_ids.used_count)
 		return -ENOSPC;
+	for (size_t i = 0; i < set->n; i++)
+		if (rd_array_grow(&ops->new_backends, ops->n_new_backends + i,
+				  sizeof(*ops->new_backends)))
+			return -ENOMEM;
 	r = rd_alloc_take(&plan->ranges[range.family], range.count, &range.first);
 	if (r)
 		return r;
@@ -579,9 +588,11 @@ static int fill_range(struct rd_plan *plan, const struct rd_planned_port *old,
 		if (!(old && find_backend_id(plan, old->ranges, old->n_ranges, range.family, &slot,
 					     &slot.id)) &&
 		    !find_backend_id(plan, port->ranges, port->n_ranges, range.family, &slot,
-				     &slot.id))
+				     &slot.id)) {
 			/* Enough ids were free above; a single one always fits. */
 			(void)rd_alloc_take(&plan->backend_ids, 1, &slot.id);
+			ops->new_backends[ops->n_new_backends++] = slot.id;
+		}
 		slots[i] = slot;
 	}
 	*ret_range = range;
@@ -779,8 +790,8 @@ static int commit_ports(struct rd_plan *plan, const struct rd_planned *old,
 		if (!was || memcmp(&was->record, &port->record, sizeof(port->record))) {
 			if (rd_array_grow(&ops->names, ops->n_names, sizeof(*ops->names)))
 				return -ENOMEM;
-			ops->names[ops->n_names++] =
-				(struct rd_op_name){.id = port->id, .record = port->record};
+			ops->names[ops->n_names++] = (struct rd_op_name){
+				.id = port->id, .is_new = !was, .record = port->record};
 		}
 		for (size_t n = 0; n < port->n_ranges; n++) {
 			if (has_range(was, &port->ranges[n]))
@@ -803,6 +814,13 @@ static int retire_ports(struct rd_plan *plan, const struct rd_planned *old,
 		const struct rd_planned_port *port = &old->ports[i];
 		const struct rd_planned_port *kept = port_named(&as_new, port->record.port_name);
 
+		for (size_t n = 0; n < port->n_ranges; n++) {
+			if (has_range(kept, &port->ranges[n]))
+				continue;
+			if (rd_array_grow(&ops->retired, ops->n_retired, sizeof(*ops->retired)))
+				return -ENOMEM;
+			ops->retired[ops->n_retired++] = port->ranges[n];
+		}
 		give_back_ranges(plan, port, kept, rd_alloc_retire);
 		if (kept)
 			continue;

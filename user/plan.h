@@ -91,6 +91,7 @@ RB_HEAD(rd_frontend_tree, rd_planned_frontend);
 /* Entries of rd_services to write, frontends to write or delete. */
 struct rd_op_name {
 	uint32_t id;
+	bool is_new; /* the id: its counters begin at 0 */
 	struct rd_service record;
 };
 struct rd_op_node {
@@ -116,6 +117,8 @@ struct rd_ops {
 	size_t n_nodes;
 	struct rd_range *slots; /* write these from the plan's slots */
 	size_t n_slots;
+	uint32_t *new_backends; /* ids whose counters begin at 0 */
+	size_t n_new_backends;
 	struct rd_op_name *names;
 	size_t n_names;
 	struct rd_op_frontend *puts;
@@ -124,6 +127,8 @@ struct rd_ops {
 	size_t n_gone;
 	uint32_t *gone_names;
 	size_t n_gone_names;
+	struct rd_range *retired; /* slots that are given up: see rd_maps_fold */
+	size_t n_retired;
 	uint32_t *filter_clear;
 	size_t n_filter_clear;
 };

@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define RD_LAYOUT_VERSION 3
+#define RD_LAYOUT_VERSION 4
 
 /* Longest object name that Kubernetes allows for a namespace, a Service or a
  * port (RFC 1123 label), with its NUL. */
@@ -144,17 +144,25 @@ static inline __u16 rd_fingerprint6(const struct rd_key6 *key)
 
 /* ---- backends: where connections really go ----------------------------- */
 
-/* rd_backends4: one slot. Four share a cache line. A Service port's endpoint
- * set is one contiguous range of slots, sorted by address, then port. */
+/*
+ * rd_backends4: one slot. Two share a cache line. A Service port's endpoint set
+ * is one contiguous range of slots, sorted by address, then port.
+ *
+ * A connect counts here, in the line that it has just read; the agent adds what
+ * a slot has counted to rd_service_stats and rd_backend_stats when the slot is
+ * given up.
+ */
 struct rd_backend4 {
 	__u8 addr[4];
 	__u16 port;
 	__u16 flags;   /* none yet */
 	__u32 id;      /* this endpoint of this Service port, for as long as it lives */
 	__u32 service; /* key into rd_services */
+	__u64 chosen;  /* connects and flows it was given to */
+	__u64 pad;
 };
 
-/* rd_backends6: one slot. Two share a cache line. */
+/* rd_backends6: one slot. */
 struct rd_backend6 {
 	__u8 addr[16];
 	__u16 port;
@@ -162,6 +170,7 @@ struct rd_backend6 {
 	__u32 id;
 	__u32 service;
 	__u32 pad;
+	__u64 chosen;
 };
 
 /* ---- node addresses: where NodePorts answer ------------------------------- */
@@ -275,8 +284,9 @@ struct rd_socket {
 	__u32 backend; /* rd_backend4/6 id, at the time of the connect */
 	__u8 family;   /* of the addresses: RD_IPV4 or RD_IPV6, also for a mapped socket */
 	__u8 protocol;
-	__u16 pad1;
-	__u64 pad2;
+	__u8 established; /* TCP: it has been; then a release closes it */
+	__u8 pad1;
+	__u64 began_ns; /* TCP: CLOCK_MONOTONIC, when the first packet was sent; 0: not noted */
 };
 
 /* ---- names: the maps explain themselves --------------------------------- */
@@ -298,6 +308,84 @@ struct rd_service {
 	__u16 port;
 	__u8 protocol;
 	__u8 type; /* enum rd_service_type */
+};
+
+/* ---- counters ------------------------------------------------------------ */
+
+/*
+ * rd_service_stats[id of a Service port]: what happened at its addresses, since
+ * it was first served. Two cache lines: the first one's writers are the connect
+ * and send hooks, the second one's is the sock_ops program.
+ */
+struct rd_service_stats {
+	__u64 chosen;	     /* connects and flows; those of its present slots are counted there */
+	__u64 flows;	     /* taken up by unconnected UDP sockets */
+	__u64 refused;	     /* no endpoint can be used */
+	__u64 refused_local; /* the policy Local, and none on the node that was dialled */
+	__u64 affinity_hits; /* of connects and flows: the client's backend of before */
+	__u64 pad1[3];
+	/* TCP. Open now: established less closed. */
+	__u64 established;
+	__u64 failed;	 /* refused, reset or unreachable */
+	__u64 timed_out; /* no answer */
+	__u64 closed;	 /* of those established */
+	__u64 pad2[4];
+};
+
+/* rd_backend_stats[id of a backend]. */
+struct rd_backend_stats {
+	__u64 chosen; /* as above */
+	__u32 failed; /* TCP connects that failed or timed out; wraps */
+	__u32 open;   /* TCP connections established now */
+};
+
+/*
+ * rd_latency[id of a Service port]: how long TCP took to connect, from the first
+ * packet to the answer. Bucket i counts what took less than 2^(i+6) us, and not
+ * less than half of that; the last one the rest.
+ */
+#define RD_LATENCY_BUCKETS 16
+struct rd_latency {
+	__u32 bucket[RD_LATENCY_BUCKETS];
+};
+
+/* rd_totals[0], for each processor. */
+struct rd_totals {
+	__u64 misses; /* connects that are no Service's */
+	__u64 spills; /* records of sockets whose slot another one had */
+};
+
+/* ---- events: decisions as they happen, while somebody watches ------------- */
+
+enum rd_decision {
+	RD_CONNECTED = 0, /* connect() was redialled */
+	RD_FLOW = 1,	  /* an unconnected UDP socket was given a backend */
+	RD_REFUSED = 2,
+};
+
+/* rd_events: one record. */
+struct rd_event_record {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u64 cgroup;  /* id of the process's cgroup */
+	__u64 netns;   /* cookie */
+	__u32 pid;
+	__u32 service; /* key into rd_services */
+	__u8 dialled_addr[16];
+	__u8 backend_addr[16];
+	__u16 dialled_port;
+	__u16 backend_port; /* 0: refused */
+	__u8 family;	    /* RD_IPV4 or RD_IPV6 */
+	__u8 protocol;
+	__u8 decision; /* enum rd_decision */
+	__u8 pad;
+	char command[16];
+};
+
+/* rd_watch[0]. Records are written as long as it says so: a watcher that dies
+ * is forgotten after a moment. */
+struct rd_watch {
+	__u64 until_ns; /* CLOCK_MONOTONIC, coarse; 0: nobody watches */
+	__u64 dropped;	/* records for which there was no room */
 };
 
 /* ---- the agent's own words ---------------------------------------------- */
@@ -340,9 +428,11 @@ struct rd_agent {
 _Static_assert(sizeof(struct rd_key4) == 8, "one word");
 _Static_assert(sizeof(struct rd_key6) == 20, "no padding");
 _Static_assert(sizeof(struct rd_frontend) == 16, "word first, aligned");
-_Static_assert(sizeof(struct rd_backend4) == 16, "four to a cache line");
-_Static_assert(sizeof(struct rd_backend6) == 32, "two to a cache line");
+_Static_assert(sizeof(struct rd_backend4) == 32, "two to a cache line");
+_Static_assert(sizeof(struct rd_backend6) == 40, "no padding");
 _Static_assert(sizeof(struct rd_socket) == 64, "one cache line");
+_Static_assert(sizeof(struct rd_service_stats) == 128, "two cache lines");
+_Static_assert(sizeof(struct rd_backend_stats) == 16, "four to a cache line");
 _Static_assert(sizeof(struct rd_nodeaddr) == 20, "no padding");
 _Static_assert(sizeof(struct rd_client) == 16, "no padding");
 _Static_assert(sizeof(struct rd_pinned) == 40, "no padding");

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * outcome.h - what becomes of a TCP connect that was redialled: a sock_ops
+ * program notes when its first packet is sent and whether it is answered. The
+ * kernel calls it a few times for every connection; for those that are no
+ * Service's it ends after a look at the socket's cookie.
+ */
+#ifndef REDIAL_OUTCOME_H
+#define REDIAL_OUTCOME_H
+
+#include "kernel.h"
+#include "maps.h"
+#include "stats.h"
+
+#define ETIMEDOUT 110
+
+/* The socket's record, if it has one; its slot or its spill. */
+static __always_inline struct rd_socket *rd_outcome_record(struct bpf_sock_ops *ops)
+{
+	struct bpf_sock *sk = ops->sk;
+	__u64 cookie = sk ? rd_cookie_of(sk) : 0;
+	__u32 index = (__u32)cookie & rd_socket_mask;
+	struct rd_socket *record;
+
+	if (!cookie)
+		return NULL;
+	record = bpf_map_lookup_elem(&rd_sockets, &index);
+	if (record && record->cookie == cookie)
+		return record;
+	return bpf_sk_storage_get(&rd_spill, sk, 0, 0);
+}
+
+static __always_inline void rd_count_latency(const struct rd_socket *record)
+{
+	__u32 service = record->service, bucket = 0;
+	struct rd_latency *latency = bpf_map_lookup_elem(&rd_latency, &service);
+	__u64 us = (bpf_ktime_get_ns() - record->began_ns) / 1000;
+
+	if (!latency || !record->began_ns)
+		return;
+#pragma clang loop unroll(disable)
+	for (us >>= 6; us && bucket < RD_LATENCY_BUCKETS - 1; us >>= 1)
+		bucket++;
+	rd_count(latency->bucket[bucket % RD_LATENCY_BUCKETS]);
+}
+
+/* The connect under way has ended: established or not. */
+static __always_inline void rd_outcome(struct bpf_sock_ops *ops, struct rd_socket *record)
+{
+	struct rd_service_stats *stats = rd_stats_of(record->service);
+	__u32 id = record->backend;
+	struct rd_backend_stats *backend = bpf_map_lookup_elem(&rd_backend_stats, &id);
+
+	if (!stats || !backend)
+		return;
+	if (ops->args[1] == BPF_TCP_ESTABLISHED) {
+		record->established = 1;
+		rd_count(stats->established);
+		rd_count(backend->open);
+		rd_count_latency(record);
+		return;
+	}
+	/* The application may also have lost patience: no error, and no answer. */
+	if (rd_error_of(ops->sk) == ETIMEDOUT || !rd_error_of(ops->sk))
+		rd_count(stats->timed_out);
+	else
+		rd_count(stats->failed);
+	rd_count(backend->failed);
+}
+
+#endif
