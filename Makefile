@@ -36,7 +36,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
 CORE := alloc clusterip ip model nodeport plan resolve util
-EDGE := agent api base64 credentials datapath decode healthcheck http httpd json_stream kubeconfig log maps nodeaddr options plugin reflector secret source_dir source_kube system table yaml \
+EDGE := agent api base64 credentials datapath decode healthcheck http httpd json_stream kubeconfig log maps nodeaddr options plugin reflector secret source_dir source_kube system table view yaml \
 	cmd_check cmd_cleanup cmd_run cmd_show cmd_version
 comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))

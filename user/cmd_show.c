@@ -13,33 +13,7 @@
 #include "datapath.h"
 #include "maps.h"
 #include "system.h"
-
-/* ---- what is pinned, as a plan ------------------------------------------------ */
-
-struct view {
-	struct rd_maps maps;
-	struct rd_plan plan;
-};
-
-static int open_view(const struct rd_settings *settings, struct view *view, struct rd_error *error)
-{
-	struct rd_limits limits;
-	int r;
-
-	*view = (struct view){.maps = RD_MAPS_NONE};
-	r = rd_maps_open(settings->bpffs, &view->maps, error);
-	if (r)
-		return r;
-	limits = rd_maps_limits(&view->maps);
-	r = rd_plan_new(&view->plan, &limits) ?: rd_maps_adopt(&view->maps, &view->plan);
-	return r ? rd_error_set(error, r, "cannot read the maps: %s", strerror(-r)) : 0;
-}
-
-static void close_view(struct view *view)
-{
-	rd_plan_free(&view->plan);
-	rd_maps_close(&view->maps);
-}
+#include "view.h"
 
 /* Print and free. */
 static int finish(struct rd_table *tables, size_t n, const struct rd_settings *settings, int r,
@@ -53,17 +27,6 @@ static int finish(struct rd_table *tables, size_t n, const struct rd_settings *s
 	for (size_t i = 0; i < n; i++)
 		rd_table_free(&tables[i]);
 	return r;
-}
-
-static bool is_selected(const struct rd_settings *settings, const char *namespace, const char *name)
-{
-	return (!settings->namespace || !strcmp(settings->namespace, namespace)) &&
-	       (!settings->name || !strcmp(settings->name, name));
-}
-
-static const char *protocol_name(uint8_t protocol)
-{
-	return protocol == IPPROTO_UDP ? "UDP" : "TCP";
 }
 
 /* ---- services ------------------------------------------------------------------- */
@@ -158,15 +121,15 @@ int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
 	};
 	struct rd_table table = RD_TABLE("services", columns);
 	const struct rd_planned *service = NULL;
-	struct view view;
-	int r = open_view(settings, &view, error);
+	struct rd_view view;
+	int r = rd_view_open(settings->bpffs, &view, error);
 
 	while (!r && (service = rd_plan_next(&view.plan, (struct rd_planned *)service))) {
 		for (size_t i = 0; i < service->n_ports; i++) {
 			const struct rd_planned_port *port = &service->ports[i];
 			char ips[2 * RD_IP_TEXT];
 
-			if (!is_selected(settings, service->namespace, service->name))
+			if (!rd_is_selected(settings, service->namespace, service->name))
 				continue;
 			format_cluster_ips(&port->record, ips, sizeof(ips));
 			rd_table_add(&table, "%s", service->namespace);
@@ -174,21 +137,21 @@ int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
 			rd_table_add(&table, "%s", type_name(port->record.type));
 			rd_table_add(&table, "%s", ips);
 			rd_table_add(&table, "%u", port->record.port);
-			rd_table_add(&table, "%s", protocol_name(port->record.protocol));
+			rd_table_add(&table, "%s", rd_protocol_name(port->record.protocol));
 			rd_table_add(&table, "%u", count_endpoints(port));
 			add_frontends(service, port, &table);
 			rd_table_add(&table, "%s", port->record.port_name);
 			rd_table_add(&table, "%u", port->id);
 		}
 	}
-	close_view(&view);
+	rd_view_close(&view);
 	return finish(&table, 1, settings, r, error);
 }
 
 /* ---- backends --------------------------------------------------------------------- */
 
 /* Is this backend in an earlier range of the port? Sets overlap. */
-static bool is_listed(const struct view *view, const struct rd_planned_port *port, size_t n,
+static bool is_listed(const struct rd_view *view, const struct rd_planned_port *port, size_t n,
 		      const struct rd_backend6 *backend)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -201,7 +164,7 @@ static bool is_listed(const struct view *view, const struct rd_planned_port *por
 	return false;
 }
 
-static void add_backends(const struct view *view, const struct rd_planned *service,
+static void add_backends(const struct rd_view *view, const struct rd_planned *service,
 			 const struct rd_planned_port *port, struct rd_table *table)
 {
 	for (size_t i = 0; i < port->n_ranges; i++) {
@@ -219,7 +182,7 @@ static void add_backends(const struct view *view, const struct rd_planned *servi
 			rd_table_add(table, "%s", service->namespace);
 			rd_table_add(table, "%s", service->name);
 			rd_table_add(table, "%u", port->record.port);
-			rd_table_add(table, "%s", protocol_name(port->record.protocol));
+			rd_table_add(table, "%s", rd_protocol_name(port->record.protocol));
 			rd_table_add(table, "%s", rd_ip_port_format(&ip, slot->port, text));
 			rd_table_add(table, "%s", port->record.port_name);
 			rd_table_add(table, "%u", slot->id);
@@ -242,62 +205,32 @@ int rd_cmd_backends(const struct rd_settings *settings, struct rd_error *error)
 	};
 	struct rd_table table = RD_TABLE("backends", columns);
 	const struct rd_planned *service = NULL;
-	struct view view;
-	int r = open_view(settings, &view, error);
+	struct rd_view view;
+	int r = rd_view_open(settings->bpffs, &view, error);
 
 	while (!r && (service = rd_plan_next(&view.plan, (struct rd_planned *)service)))
 		for (size_t i = 0; i < service->n_ports; i++)
-			if (is_selected(settings, service->namespace, service->name))
+			if (rd_is_selected(settings, service->namespace, service->name))
 				add_backends(&view, service, &service->ports[i], &table);
-	close_view(&view);
+	rd_view_close(&view);
 	return finish(&table, 1, settings, r, error);
 }
 
 /* ---- sockets ------------------------------------------------------------------------ */
 
-/* The Service at this address, also if it is a node's and the port a NodePort. */
-static const struct rd_planned *owner_of(const struct view *view, struct rd_frontend_key key)
-{
-	const struct rd_planned *owner = rd_plan_owner(&view->plan, &key);
-
-	if (owner)
-		return owner;
-	memset(key.key.addr, 0, sizeof(key.key.addr));
-	key.key.scope = RD_SCOPE_NODE_PORT;
-	return rd_plan_owner(&view->plan, &key);
-}
-
-/* The Service that a socket dialled: whose id the record has, if that is still
- * who has the address. Otherwise it was deleted, and NULL. */
-static const struct rd_planned *dialled_service(const struct view *view,
-						const struct rd_socket *socket)
-{
-	struct rd_frontend_key key = {
-		.family = socket->family == RD_IPV6 ? RD_6 : RD_4,
-		.key = {.port = socket->dialled_port, .protocol = socket->protocol},
-	};
-	const struct rd_planned *owner;
-
-	memcpy(key.key.addr, socket->dialled_addr, key.family == RD_6 ? 16 : 4);
-	owner = owner_of(view, key);
-	return owner && rd_plan_port(&view->plan, socket->service) &&
-			       view->plan.by_id[socket->service] == owner
-		       ? owner
-		       : NULL;
-}
-
-static void add_socket(const struct view *view, const struct rd_settings *settings,
+static void add_socket(const struct rd_view *view, const struct rd_settings *settings,
 		       const struct rd_socket *socket, struct rd_table *table)
 {
 	enum rd_ip_family family = socket->family == RD_IPV6 ? RD_FAMILY_6 : RD_FAMILY_4;
 	struct rd_ip dialled = rd_ip_from_bytes(family, socket->dialled_addr);
 	struct rd_ip backend = rd_ip_from_bytes(family, socket->backend_addr);
-	const struct rd_planned *service = dialled_service(view, socket);
+	const struct rd_planned *service = rd_view_dialled(view, socket);
 	char text[RD_IP_PORT_TEXT];
 
-	if (!is_selected(settings, service ? service->namespace : "", service ? service->name : ""))
+	if (!rd_is_selected(settings, service ? service->namespace : "",
+			    service ? service->name : ""))
 		return;
-	rd_table_add(table, "%s", protocol_name(socket->protocol));
+	rd_table_add(table, "%s", rd_protocol_name(socket->protocol));
 	rd_table_add(table, "%s", rd_ip_port_format(&dialled, socket->dialled_port, text));
 	rd_table_add(table, "%s", rd_ip_port_format(&backend, socket->backend_port, text));
 	rd_table_add(table, "%s", service ? service->namespace : "");
@@ -314,13 +247,13 @@ int rd_cmd_sockets(const struct rd_settings *settings, struct rd_error *error)
 	};
 	struct rd_table table = RD_TABLE("sockets", columns);
 	struct rd_socket socket;
-	struct view view;
-	int r = open_view(settings, &view, error);
+	struct rd_view view;
+	int r = rd_view_open(settings->bpffs, &view, error);
 
 	for (uint32_t i = 0; !r && i < view.maps.entries[RD_MAP_SOCKETS]; i++)
 		if (rd_maps_socket(&view.maps, i, &socket))
 			add_socket(&view, settings, &socket, &table);
-	close_view(&view);
+	rd_view_close(&view);
 	return finish(&table, 1, settings, r, error);
 }
 
@@ -395,7 +328,7 @@ static void add_fill(struct rd_table *table, const char *name, uint32_t used, ui
 	rd_table_add(table, "%.1f%%", entries ? 100.0 * used / entries : 0);
 }
 
-static uint32_t count_sockets(const struct view *view)
+static uint32_t count_sockets(const struct rd_view *view)
 {
 	struct rd_socket socket;
 	uint32_t n = 0;
@@ -405,7 +338,7 @@ static uint32_t count_sockets(const struct view *view)
 	return n;
 }
 
-static void add_maps(const struct view *view, struct rd_table *table)
+static void add_maps(const struct rd_view *view, struct rd_table *table)
 {
 	const uint32_t *entries = view->maps.entries;
 
@@ -484,8 +417,8 @@ int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
 		RD_TABLE("refused", refused_columns),
 	};
 	struct rd_agent agent;
-	struct view view;
-	int r = open_view(settings, &view, error);
+	struct rd_view view;
+	int r = rd_view_open(settings->bpffs, &view, error);
 
 	tables[0].record = true;
 	if (!r) {
@@ -500,6 +433,6 @@ int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
 		add_maps(&view, &tables[3]);
 		add_refused(&agent, &tables[4]);
 	}
-	close_view(&view);
+	rd_view_close(&view);
 	return finish(tables, RD_ARRAY_SIZE(tables), settings, r, error);
 }
