@@ -25,6 +25,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	int sk_err;
+	void *sk_bpf_storage;
 };
 #pragma clang attribute pop
 
@@ -40,6 +41,13 @@ static __always_inline const struct sock *rd_kernel_sock(const void *sk)
 static __always_inline __u64 rd_cookie_of(const void *sk)
 {
 	return rd_kernel_sock(sk)->__sk_common.skc_cookie.counter;
+}
+
+/* Whether anything is stored for the socket: asking for something in particular
+ * is dearer. Where the kernel cannot look, perhaps. */
+static __always_inline _Bool rd_has_storage(const void *sk)
+{
+	return !rd_has_rdonly_cast || rd_kernel_sock(sk)->sk_bpf_storage;
 }
 
 static __always_inline int rd_error_of(const void *sk)

@@ -219,6 +219,8 @@ SEC("cgroup/sock_release")
 int rd_sock_release(struct bpf_sock *ctx)
 {
 	rd_socket_release(bpf_get_socket_cookie(ctx));
+	if (rd_has_storage(ctx))
+		rd_count_close(bpf_sk_storage_get(&rd_spill, ctx, 0, 0));
 	return RD_PROCEED;
 }
 

@@ -95,8 +95,10 @@ static __always_inline void rd_socket_forget(struct bpf_sock_addr *ctx)
 	if (!cookie)
 		return;
 	rd_socket_release(cookie);
-	if (ctx->sk)
-		bpf_sk_storage_delete(&rd_spill, ctx->sk);
+	if (!ctx->sk || !rd_has_storage(ctx->sk))
+		return;
+	rd_count_close(bpf_sk_storage_get(&rd_spill, ctx->sk, 0, 0));
+	bpf_sk_storage_delete(&rd_spill, ctx->sk);
 }
 
 #endif

@@ -57,13 +57,15 @@ static __always_inline void rd_count_refusal(const struct rd_found *found)
 /* The record of a socket is given up: if it was connected, it is no longer. */
 static __always_inline void rd_count_close(struct rd_socket *record)
 {
-	struct rd_service_stats *stats = rd_stats_of(record->service);
-	__u32 id = record->backend;
+	struct rd_service_stats *stats;
 	struct rd_backend_stats *backend;
+	__u32 id;
 
-	if (!record->established)
+	if (!record || !record->established)
 		return;
 	record->established = 0;
+	id = record->backend;
+	stats = rd_stats_of(record->service);
 	backend = bpf_map_lookup_elem(&rd_backend_stats, &id);
 	if (stats)
 		rd_count(stats->closed);

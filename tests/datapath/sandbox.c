@@ -143,6 +143,7 @@ void node_open(struct node *node, const struct node_config *config)
 		.max_services = config->max_services ?: 64,
 		.max_backends = config->max_backends ?: 256,
 		.socket_slots = config->socket_slots ?: 1024,
+		.track_outcomes = config->track_outcomes,
 		.exclude_cgroups = (const char *const[]){config->exclude_cgroup, NULL},
 		.exclude_netns = (const char *const[]){config->exclude_netns, NULL},
 	};
@@ -190,6 +191,7 @@ uint64_t node_apply(struct node *node)
 void node_grace(struct node *node)
 {
 	assert_int_equal(rd_wait_for_programs(), 0);
+	rd_maps_fold(rd_datapath_maps(node->datapath), &node->plan);
 	rd_plan_grace(&node->plan);
 }
 

@@ -37,6 +37,7 @@ struct node_config {
 	uint32_t max_services; /* 0: 64 */
 	uint32_t max_backends; /* 0: 256 */
 	uint32_t socket_slots; /* 0: 1024 */
+	bool track_outcomes;
 	const char *exclude_cgroup;
 	const char *exclude_netns;
 };
