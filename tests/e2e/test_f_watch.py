@@ -346,8 +346,8 @@ def test_f08_a_cut_connection_is_noticed_by_all_watches(kube, how):
 
 def test_f08_half_a_list_deletes_nothing(kube):
     kube.serve()
-    kube.server.fault("services", "watch", "cut", after=300, how="stream")
-    kube.server.fault("services", "list", "cut", after=300, how="stream")
+    kube.server.configure(watch_list=False)
+    kube.server.fault("services", "list", "cut", after=300, how="stream", times=2)
     writes = kube.node.writes()
     kube.server.inject("services", then="error-event", code=410)
     wait_until(lambda: not kube.server.faults())
