@@ -346,7 +346,7 @@ def test_f08_a_cut_connection_is_noticed_by_all_watches(kube, how):
 
 def test_f08_half_a_list_deletes_nothing(kube):
     kube.serve()
-    kube.server.configure(watch_list=False)
+    kube.server.configure(watch_list="off")
     kube.server.fault("services", "list", "cut", after=300, how="stream", times=2)
     writes = kube.node.writes()
     kube.server.inject("services", then="error-event", code=410)
