@@ -35,9 +35,9 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
-CORE := alloc clusterip ip model nodeport plan resolve util
-EDGE := agent api base64 credentials datapath decode healthcheck http httpd json_stream kubeconfig log maps nodeaddr options plugin reflector secret source_dir source_kube system table view yaml \
-	cmd_check cmd_cleanup cmd_run cmd_show cmd_version
+CORE := alloc clusterip ip model nodeport plan reason repeat resolve util
+EDGE := agent api base64 cgroupname commands credentials datapath decode healthcheck http httpd inspect json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector secret source_dir source_kube system table view watch yaml \
+	cmd_check cmd_cleanup cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))
 
@@ -50,7 +50,7 @@ TEST_BINARIES := $(patsubst %,$(B)/tests/unit/%,$(UNIT_TESTS)) \
 .DELETE_ON_ERROR:
 .SECONDARY:
 
-all: $(B)/redial
+all: $(B)/redial $(B)/redial.8 $(B)/completion.bash $(B)/_redial
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -58,6 +58,7 @@ help:
 	@echo 'make asan       build/asan/redial'
 	@echo 'make fuzz     FUZZ_SECONDS=60'
 	@echo 'make bench-datapath  what each hook costs (root)'
+	@echo 'make bench-observe   what watching costs an application (root)'
 	@echo 'make bench-control   what the control plane costs (root)'
 	@echo 'make install    DESTDIR= PREFIX='
 	@echo 'make image-root  the root tree of the image, in build/image-root'
@@ -68,6 +69,13 @@ help:
 $(B)/redial: $(call objects,main $(CORE) $(EDGE))
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/redial.8: WRITES = man
+$(B)/completion.bash: WRITES = completion bash
+$(B)/_redial: WRITES = completion zsh
+$(B)/redial.8 $(B)/completion.bash $(B)/_redial: $(B)/redial
+	$(call say,WRITE,$@)
+	$(Q)$< $(WRITES) > $@
 
 $(B)/user/%.o: user/%.c
 	$(call say,CC,$<)
@@ -92,7 +100,7 @@ WRAP = malloc calloc realloc reallocarray strdup
 $(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
 
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
-		$(call objects,$(CORE) api base64 credentials decode json_stream kubeconfig log plugin reflector secret yaml)
+		$(call objects,$(CORE) api base64 credentials decode json_stream kubeconfig log maps metrics plugin reflector secret yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
@@ -109,11 +117,11 @@ $(B)/tests/datapath/%: tests/datapath/test_%.c $(B)/tests/datapath/sandbox.o $(c
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
 		-o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
 
-$(B)/tests/bench/datapath: tests/bench/bench_datapath.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
+$(B)/tests/bench/%: tests/bench/bench_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
 	$(call say,BENCH,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
-		-o $@ $(filter %.c %.o,$^) -lcmocka $(LIBS)
+		-o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
 
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all
@@ -142,6 +150,10 @@ fuzz: build/fuzz/manifest build/fuzz/watch
 
 .PHONY: bench-datapath
 bench-datapath: $(B)/tests/bench/datapath
+	$(Q)$<
+
+.PHONY: bench-observe
+bench-observe: $(B)/tests/bench/observe
 	$(Q)$<
 
 .PHONY: bench-control
@@ -186,6 +198,9 @@ fmt:
 
 install: all
 	install -D -m 0755 $(B)/redial $(DESTDIR)$(PREFIX)/sbin/redial
+	install -D -m 0644 $(B)/redial.8 $(DESTDIR)$(PREFIX)/share/man/man8/redial.8
+	install -D -m 0644 $(B)/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/redial
+	install -D -m 0644 $(B)/_redial $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_redial
 
 .PHONY: image-root
 image-root: all

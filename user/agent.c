@@ -11,11 +11,11 @@
 #include "clusterip.h"
 #include "datapath.h"
 #include "healthcheck.h"
-#include "httpd.h"
 #include "log.h"
 #include "nodeaddr.h"
 #include "nodeport.h"
 #include "plan.h"
+#include "probes.h"
 #include "resolve.h"
 #include "source_dir.h"
 #include "source_kube.h"
@@ -27,6 +27,8 @@
 #define COALESCE_NS 100000000ULL
 /* After a failure to write the maps. */
 #define RETRY_SECONDS 5
+/* How often a person sees how far the first lists are. */
+#define PROGRESS_US 100000
 /* How often the agent says that it lives, for `redial status`. */
 #define HEARTBEAT_SECONDS 5
 /* Sockets whose record has a slot of its own, before records spill. */
@@ -56,6 +58,7 @@ struct agent {
 	struct event *reconcile_due;
 	struct event *retry_due;
 	struct event *heartbeat;
+	struct event *progress; /* NULL: not shown */
 	struct event *signals[3];
 	struct rd_store store;
 	struct rd_source_dir *dir; /* one of the two sources */
@@ -63,7 +66,7 @@ struct agent {
 	struct rd_source_kube *kube;
 	struct rd_nodeaddrs *nodeaddrs;
 	struct rd_healthchecks *checks;
-	struct rd_httpd *httpd; /* NULL: not asked for */
+	struct rd_probes *probes; /* NULL: not asked for */
 	struct rd_nodeport_rule nodeport_rule;
 	struct rd_ip *addresses; /* this node's */
 	size_t n_addresses;
@@ -74,7 +77,11 @@ struct agent {
 	bool swept;   /* what the sources do not know has been taken out */
 	struct waiting_tree waiting;
 	struct rd_agent said;
-	uint64_t reconciled_ns; /* monotonic; when the last reconcile ended */
+	uint64_t reconciled_ns;	   /* monotonic; when the last reconcile ended */
+	uint64_t waiting_since_ns; /* monotonic; the oldest change not applied; 0: none */
+	uint64_t last_queued_ns;   /* realtime */
+	uint64_t last_sync_ns;
+	struct rd_sync_times syncs;
 	/* What the reconcile under way took, for the log. */
 	uint64_t resolve_ns, plan_ns, apply_ns;
 	int result;
@@ -819,12 +826,16 @@ static void reconcile(struct agent *agent)
 	}
 	r = reconcile_once(agent);
 	agent->reconciled_ns = rd_monotonic_ns();
+	rd_sync_times_add(&agent->syncs, agent->reconciled_ns - began);
 	if (r) {
+		agent->waiting_since_ns = agent->waiting_since_ns ?: began;
 		rd_log(RD_LOG_ERROR, "cannot write the maps, retrying",
 		       RD_TEXT("error", strerror(-r)), RD_NUMBER("seconds", RETRY_SECONDS));
 		agent->planned = false;
 		event_add(agent->retry_due, &later);
 	} else {
+		agent->waiting_since_ns = 0;
+		agent->last_sync_ns = rd_realtime_ns();
 		log_sync(agent, writes, began);
 		become_ready(agent);
 	}
@@ -840,6 +851,8 @@ static void on_changed(void *context)
 	uint64_t since = rd_monotonic_ns() - agent->reconciled_ns;
 	struct timeval delay = {0};
 
+	agent->last_queued_ns = rd_realtime_ns();
+	agent->waiting_since_ns = agent->waiting_since_ns ?: rd_monotonic_ns();
 	if (evtimer_pending(agent->reconcile_due, NULL))
 		return;
 	if (since < COALESCE_NS)
@@ -866,7 +879,41 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *context)
 {
 	(void)fd;
 	(void)what;
+	rd_log_flush(false);
 	say(context);
+}
+
+/* How much of the first lists has arrived, such as "services 4200, nodes 1". */
+static void on_progress(evutil_socket_t fd, short what, void *context)
+{
+	struct agent *agent = context;
+	char text[200] = "";
+	size_t used = 0, count, sum = 0;
+	const char *name;
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; rd_source_kube_heard(agent->kube, i, &name, &count); i++) {
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s %zu",
+					 i ? ", " : "", name, count);
+		sum += count;
+	}
+	if (rd_source_kube_complete(agent->kube)) {
+		rd_log_progress(NULL);
+		event_del(agent->progress);
+	} else if (sum) {
+		rd_log_progress(text);
+	}
+}
+
+static int begin_progress(struct agent *agent)
+{
+	struct timeval interval = {.tv_usec = PROGRESS_US};
+
+	if (!agent->config->show_progress || !agent->kube)
+		return 0;
+	agent->progress = event_new(agent->base, -1, EV_PERSIST, on_progress, agent);
+	return agent->progress && !event_add(agent->progress, &interval) ? 0 : -ENOMEM;
 }
 
 static void on_signal(evutil_socket_t number, short what, void *context)
@@ -936,37 +983,33 @@ static int open_source(struct agent *agent, struct rd_error *error)
 				  agent, &agent->kube, error);
 }
 
-/* Answer /livez, by which it is known that the event loop goes round, and
- * /readyz. */
-static void answer_probe(void *context, struct rd_http_request *request, const char *path)
+/* What the probes and /metrics are answered with. */
+static void look(void *context, struct rd_probed *ret_probed)
 {
-	bool live = !strcmp(path, "/livez"), ready = !strcmp(path, "/readyz");
+	struct agent *agent = context;
+	const struct rd_object *node =
+		rd_store_find(&agent->store, RD_NODE, "", agent->config->node_name);
+	uint64_t now = rd_monotonic_ns();
 
-	if (live || (ready && is_healthy(context)))
-		rd_httpd_reply(request, 200, "text/plain", "ok\n");
-	else if (ready)
-		rd_httpd_reply(request, 503, "text/plain",
-			       "the maps are not up to date with the source\n");
-	else
-		rd_httpd_reply(request, 404, "text/plain", "there are /livez and /readyz\n");
-}
-
-static int listen_for_probes(struct agent *agent, struct rd_error *error)
-{
-	const char *text = agent->config->http_address;
-	struct rd_ip ip;
-	uint16_t port;
-
-	if (!text)
-		return 0;
-	if (rd_ip_port_parse(text, &ip, &port))
-		return rd_error_usage(error,
-				      "--http-bind-address takes ADDRESS:PORT such as "
-				      "127.0.0.1:10299 or [::1]:10299, not %s",
-				      text);
-	if (rd_httpd_new(agent->base, answer_probe, agent, &agent->httpd))
-		return rd_error_set(error, -ENOMEM, "out of memory");
-	return rd_httpd_listen(agent->httpd, &ip, port, error);
+	if (agent->dir || agent->kube)
+		note_seen(agent);
+	for (int kind = 0; kind < RD_KINDS; kind++)
+		agent->said.objects[kind] = agent->store.count[kind];
+	*ret_probed = (struct rd_probed){
+		.plan = &agent->plan,
+		.maps = rd_datapath_maps(agent->datapath),
+		.own = {.said = &agent->said,
+			.syncs = &agent->syncs,
+			.last_queued_ns = agent->last_queued_ns,
+			.last_sync_ns = agent->last_sync_ns,
+			.outcomes = agent->config->track_outcomes,
+			.backends = agent->config->metrics_backends},
+		.started = agent->said.ready,
+		.ready = is_healthy(agent),
+		/* An API server that was asked, and does not have it. */
+		.leaving = node ? node->node.leaving : agent->kube && agent->said.seen_ns[RD_NODE],
+		.waiting_ns = agent->waiting_since_ns ? now - agent->waiting_since_ns : 0,
+	};
 }
 
 static int start(struct agent *agent, struct rd_error *error)
@@ -997,7 +1040,10 @@ static int start(struct agent *agent, struct rd_error *error)
 	if (rd_healthchecks_new(agent->base, is_healthy, agent, &agent->checks))
 		return rd_error_set(error, -ENOMEM, "out of memory");
 	r = rd_nodeaddrs_new(agent->base, on_address_changed, agent, &agent->nodeaddrs, error);
-	r = r ?: listen_for_probes(agent, error);
+	/* Answered from the loop on, when all of it is there. */
+	if (!r && config->http_address)
+		r = rd_probes_new(agent->base, config->http_address, look, agent, &agent->probes,
+				  error);
 	r = r ?: rd_datapath_open(&datapath, &agent->datapath, error);
 	if (r)
 		return r;
@@ -1014,6 +1060,8 @@ static int start(struct agent *agent, struct rd_error *error)
 	r = open_source(agent, error);
 	if (r)
 		return r;
+	if (begin_progress(agent))
+		return rd_error_set(error, -ENOMEM, "out of memory");
 	reconcile(agent);
 	if (!agent->planned)
 		return rd_error_set(error, -EIO, "cannot bring the maps up to date");
@@ -1032,7 +1080,7 @@ static void finish(struct agent *agent)
 	rd_source_kube_free(agent->kube);
 	rd_nodeaddrs_free(agent->nodeaddrs);
 	rd_healthchecks_free(agent->checks);
-	rd_httpd_free(agent->httpd);
+	rd_probes_free(agent->probes);
 	free(agent->addresses);
 	rd_plan_free(&agent->plan);
 	rd_datapath_close(agent->datapath);
@@ -1045,6 +1093,10 @@ static void finish(struct agent *agent)
 		event_free(agent->retry_due);
 	if (agent->heartbeat)
 		event_free(agent->heartbeat);
+	if (agent->progress)
+		event_free(agent->progress);
+	rd_log_progress(NULL);
+	rd_log_flush(true);
 	if (agent->base)
 		event_base_free(agent->base);
 	libevent_global_shutdown();

@@ -28,9 +28,11 @@ struct rd_agent_config {
 	const char *const *exclude_netns;
 	uint32_t max_services;
 	uint32_t max_backends;
-	const char *http_address; /* ADDRESS:PORT of /livez and /readyz; NULL: none */
+	const char *http_address; /* ADDRESS:PORT of /metrics and probes; NULL: none */
+	bool metrics_backends;	  /* each backend's numbers in /metrics as well */
 	bool track_outcomes;
 	bool detach_on_exit;
+	bool show_progress; /* of the first lists, on stderr, which is a terminal */
 };
 
 /*

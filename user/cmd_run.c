@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "agent.h"
 #include "commands.h"
@@ -57,12 +58,14 @@ int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 {
 	struct rd_kube_access access = {0};
 	_rd_free_ char *root = rd_cgroup2_mount();
+	int format = rd_log_format_parse(settings->log_format);
 	struct rd_agent_config config = {
 		.manifests = settings->manifests,
 		.kube_access = &access,
 		.legacy_endpoints = !strcmp(settings->endpoints_api, "endpoints"),
 		.stall_seconds = settings->stall_seconds,
 		.http_address = settings->http_address,
+		.metrics_backends = settings->metrics_backends,
 		.bpffs = settings->bpffs,
 		.cgroup = settings->cgroup ?: root,
 		.nodeport_addresses = settings->nodeport_addresses,
@@ -72,6 +75,7 @@ int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 		.max_backends = settings->max_backends,
 		.track_outcomes = !strcmp(settings->track_outcomes, "on"),
 		.detach_on_exit = settings->detach_on_exit,
+		.show_progress = isatty(STDERR_FILENO) && format == RD_LOG_TEXT,
 	};
 	struct utsname host;
 	int level = rd_log_level_parse(settings->log_level);
@@ -82,6 +86,10 @@ int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 				      settings->track_outcomes);
 	if (level < 0)
 		return rd_error_usage(error, "--log-level takes error, warn, info or debug");
+	if (format < 0)
+		return rd_error_usage(error, "--log-format takes text or json, not %s",
+				      settings->log_format);
+	rd_log_set_format((enum rd_log_format)format);
 	/* The API server gives its Services their addresses by itself. */
 	if (settings->manifests && parse_network(settings->service_cidr, &config.service_cidr))
 		return rd_error_usage(error,

@@ -5,9 +5,11 @@
  */
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "commands.h"
 #include "datapath.h"
@@ -15,11 +17,52 @@
 #include "system.h"
 #include "view.h"
 
+/* ---- again and again ------------------------------------------------------------------ */
+
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int signal)
+{
+	(void)signal;
+	interrupted = 1;
+}
+
+/* Show once; with --watch every second, until SIGINT. */
+static int show(int (*once)(const struct rd_settings *settings, struct rd_error *error),
+		const struct rd_settings *settings, struct rd_error *error)
+{
+	struct sigaction action = {.sa_handler = interrupt};
+	const struct timespec second = {.tv_sec = 1};
+	int r;
+
+	if (settings->again)
+		sigaction(SIGINT, &action, NULL);
+	do {
+		r = once(settings, error);
+		if (settings->again && !r && !interrupted)
+			nanosleep(&second, NULL);
+	} while (settings->again && !r && !interrupted);
+	return r;
+}
+
+/* Between one print and the next: an empty screen, or an empty line. */
+static void separate(const struct rd_settings *settings)
+{
+	static bool printed;
+
+	if (settings->again && isatty(STDOUT_FILENO))
+		fputs("\033[H\033[2J", stdout);
+	else if (printed && settings->format != RD_FORMAT_JSON)
+		putchar('\n');
+	printed = true;
+}
+
 /* Print and free. */
 static int finish(struct rd_table *tables, size_t n, const struct rd_settings *settings, int r,
 		  struct rd_error *error)
 {
 	if (!r) {
+		separate(settings);
 		r = rd_tables_print(tables, n, settings->format);
 		if (r)
 			rd_error_set(error, r, "cannot print: %s", strerror(-r));
@@ -104,7 +147,41 @@ static void add_frontends(const struct rd_planned *service, const struct rd_plan
 	rd_table_add(table, "%s", text);
 }
 
-int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
+static void add_number(struct rd_table *table, uint64_t number)
+{
+	rd_table_add(table, "%llu", (unsigned long long)number);
+}
+
+static void add_service(const struct rd_view *view, const struct rd_planned *service,
+			const struct rd_planned_port *port, struct rd_table *table)
+{
+	uint32_t endpoints = count_endpoints(port);
+	struct rd_counts counts;
+	char ips[2 * RD_IP_TEXT];
+
+	rd_maps_count(&view->maps, port, &counts);
+	format_cluster_ips(&port->record, ips, sizeof(ips));
+	rd_table_add(table, "%s", service->namespace);
+	rd_table_add(table, "%s", service->name);
+	rd_table_add(table, "%s", type_name(port->record.type));
+	rd_table_add(table, "%s", ips);
+	rd_table_add(table, "%u", port->record.port);
+	rd_table_add(table, "%s", rd_protocol_name(port->record.protocol));
+	rd_table_add(table, "%u", endpoints);
+	rd_table_tone(table, RD_TONE_WARNING, !endpoints);
+	add_frontends(service, port, table);
+	rd_table_add(table, "%s", port->record.port_name);
+	rd_table_add(table, "%u", port->id);
+	add_number(table, counts.connects);
+	add_number(table, counts.flows);
+	add_number(table, counts.refused + counts.refused_local);
+	rd_table_tone(table, RD_TONE_WARNING, counts.refused + counts.refused_local);
+	add_number(table, counts.failed + counts.timed_out);
+	rd_table_tone(table, RD_TONE_WARNING, counts.failed + counts.timed_out);
+	add_number(table, counts.open);
+}
+
+static int show_services(const struct rd_settings *settings, struct rd_error *error)
 {
 	static const struct rd_column columns[] = {
 		{.key = "namespace"},
@@ -118,6 +195,11 @@ int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
 		{.key = "frontends", .wide = true},
 		{.key = "port_name", .wide = true},
 		{.key = "id", .wide = true, .number = true},
+		{.key = "connects", .wide = true, .number = true},
+		{.key = "flows", .wide = true, .number = true},
+		{.key = "refused", .wide = true, .number = true},
+		{.key = "failed", .wide = true, .number = true},
+		{.key = "open", .wide = true, .number = true},
 	};
 	struct rd_table table = RD_TABLE("services", columns);
 	const struct rd_planned *service = NULL;
@@ -125,24 +207,9 @@ int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
 	int r = rd_view_open(settings->bpffs, &view, error);
 
 	while (!r && (service = rd_plan_next(&view.plan, (struct rd_planned *)service))) {
-		for (size_t i = 0; i < service->n_ports; i++) {
-			const struct rd_planned_port *port = &service->ports[i];
-			char ips[2 * RD_IP_TEXT];
-
-			if (!rd_is_selected(settings, service->namespace, service->name))
-				continue;
-			format_cluster_ips(&port->record, ips, sizeof(ips));
-			rd_table_add(&table, "%s", service->namespace);
-			rd_table_add(&table, "%s", service->name);
-			rd_table_add(&table, "%s", type_name(port->record.type));
-			rd_table_add(&table, "%s", ips);
-			rd_table_add(&table, "%u", port->record.port);
-			rd_table_add(&table, "%s", rd_protocol_name(port->record.protocol));
-			rd_table_add(&table, "%u", count_endpoints(port));
-			add_frontends(service, port, &table);
-			rd_table_add(&table, "%s", port->record.port_name);
-			rd_table_add(&table, "%u", port->id);
-		}
+		for (size_t i = 0; i < service->n_ports; i++)
+			if (rd_is_selected(settings, service->namespace, service->name))
+				add_service(&view, service, &service->ports[i], &table);
 	}
 	rd_view_close(&view);
 	return finish(&table, 1, settings, r, error);
@@ -162,6 +229,17 @@ static bool is_listed(const struct rd_view *view, const struct rd_planned_port *
 				return true;
 	}
 	return false;
+}
+
+static void add_outcomes(const struct rd_view *view, const struct rd_planned_port *port,
+			 uint32_t id, struct rd_table *table)
+{
+	const struct rd_backend_stats *stats = &view->maps.backend_stats[id];
+
+	add_number(table, rd_maps_chosen(&view->maps, port, id));
+	rd_table_add(table, "%u", stats->failed);
+	rd_table_tone(table, RD_TONE_WARNING, stats->failed);
+	rd_table_add(table, "%u", stats->open);
 }
 
 static void add_backends(const struct rd_view *view, const struct rd_planned *service,
@@ -187,11 +265,12 @@ static void add_backends(const struct rd_view *view, const struct rd_planned *se
 			rd_table_add(table, "%s", port->record.port_name);
 			rd_table_add(table, "%u", slot->id);
 			rd_table_add(table, "%u", range->first + s);
+			add_outcomes(view, port, slot->id, table);
 		}
 	}
 }
 
-int rd_cmd_backends(const struct rd_settings *settings, struct rd_error *error)
+static int show_backends(const struct rd_settings *settings, struct rd_error *error)
 {
 	static const struct rd_column columns[] = {
 		{.key = "namespace"},
@@ -202,6 +281,9 @@ int rd_cmd_backends(const struct rd_settings *settings, struct rd_error *error)
 		{.key = "port_name", .wide = true},
 		{.key = "id", .wide = true, .number = true},
 		{.key = "slot", .wide = true, .number = true},
+		{.key = "chosen", .wide = true, .number = true},
+		{.key = "failed", .wide = true, .number = true},
+		{.key = "open", .wide = true, .number = true},
 	};
 	struct rd_table table = RD_TABLE("backends", columns);
 	const struct rd_planned *service = NULL;
@@ -238,7 +320,7 @@ static void add_socket(const struct rd_view *view, const struct rd_settings *set
 	rd_table_add(table, "%llu", (unsigned long long)socket->cookie);
 }
 
-int rd_cmd_sockets(const struct rd_settings *settings, struct rd_error *error)
+static int show_sockets(const struct rd_settings *settings, struct rd_error *error)
 {
 	static const struct rd_column columns[] = {
 		{.key = "protocol"}, {.key = "dialled"},
@@ -293,16 +375,20 @@ static void add_agent(const struct rd_settings *settings, const struct rd_agent 
 		     !running	    ? "not running, the datapath goes on by itself"
 		     : agent->ready ? "ready"
 				    : "starting");
+	rd_table_tone(table, RD_TONE_BAD, !running);
+	rd_table_tone(table, RD_TONE_WARNING, running && !agent->ready);
 	rd_table_add(table, "%u", running ? agent->pid : 0);
 	rd_table_add(table, "%s", agent->version);
 	rd_table_add(table, "%s", agent->cgroup);
 	rd_table_add(table, "%s", agent->source);
 	rd_table_add(table, "%u", agent->files_bad);
+	rd_table_tone(table, RD_TONE_WARNING, agent->files_bad);
 	add_time(table, agent->started_ns);
 	add_time(table, agent->synced_ns);
 	add_time(table, last_seen(agent));
 	rd_table_add(table, "%llu", (unsigned long long)agent->writes);
 	rd_table_add(table, "%u", agent->refused_count);
+	rd_table_tone(table, RD_TONE_BAD, agent->refused_count);
 }
 
 static void add_hooks(const struct rd_settings *settings, struct rd_table *table)
@@ -315,6 +401,7 @@ static void add_hooks(const struct rd_settings *settings, struct rd_table *table
 			     !hook.program_id ? "not attached"
 			     : hook.cgroup_id ? "attached"
 					      : "its cgroup is gone");
+		rd_table_tone(table, RD_TONE_BAD, !hook.program_id || !hook.cgroup_id);
 		rd_table_add(table, "%u", hook.program_id);
 		rd_table_add(table, "%llu", (unsigned long long)hook.cgroup_id);
 	}
@@ -326,6 +413,7 @@ static void add_fill(struct rd_table *table, const char *name, uint32_t used, ui
 	rd_table_add(table, "%u", used);
 	rd_table_add(table, "%u", entries);
 	rd_table_add(table, "%.1f%%", entries ? 100.0 * used / entries : 0);
+	rd_table_tone(table, RD_TONE_WARNING, used > entries / 10 * 9);
 }
 
 static uint32_t count_sockets(const struct rd_view *view)
@@ -365,6 +453,35 @@ static void add_maps(const struct rd_view *view, struct rd_table *table)
 	}
 }
 
+/* Of the Services that are there now, and of the whole node. */
+static int add_totals(const struct rd_view *view, struct rd_table *table)
+{
+	const struct rd_planned *service = NULL;
+	struct rd_counts sum = {0}, one;
+	struct rd_totals totals;
+	int r = rd_maps_totals(&view->maps, &totals);
+
+	if (r)
+		return r;
+	while ((service = rd_plan_next(&view->plan, (struct rd_planned *)service)))
+		for (size_t i = 0; i < service->n_ports; i++) {
+			rd_maps_count(&view->maps, &service->ports[i], &one);
+			sum.connects += one.connects;
+			sum.flows += one.flows;
+			sum.refused += one.refused + one.refused_local;
+			sum.failed += one.failed + one.timed_out;
+			sum.open += one.open;
+		}
+	add_number(table, sum.connects);
+	add_number(table, sum.flows);
+	add_number(table, sum.refused);
+	add_number(table, sum.failed);
+	add_number(table, sum.open);
+	add_number(table, totals.misses);
+	add_number(table, totals.spills);
+	return 0;
+}
+
 static void add_refused(const struct rd_agent *agent, struct rd_table *table)
 {
 	for (uint32_t i = 0; i < agent->refused_count && i < RD_REFUSED_SHOWN; i++) {
@@ -375,7 +492,7 @@ static void add_refused(const struct rd_agent *agent, struct rd_table *table)
 	}
 }
 
-int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
+static int show_status(const struct rd_settings *settings, struct rd_error *error)
 {
 	static const struct rd_column agent_columns[] = {
 		{.key = "agent"},
@@ -411,16 +528,22 @@ int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
 		{.key = "refused"},
 		{.key = "reason"},
 	};
+	static const struct rd_column total_columns[] = {
+		{.key = "connects", .number = true}, {.key = "flows", .number = true},
+		{.key = "refused", .number = true},  {.key = "failed", .number = true},
+		{.key = "open", .number = true},     {.key = "misses", .number = true},
+		{.key = "spills", .number = true},
+	};
 	struct rd_table tables[] = {
 		RD_TABLE("agent", agent_columns),     RD_TABLE("objects", object_columns),
 		RD_TABLE("hooks", hook_columns),      RD_TABLE("maps", map_columns),
-		RD_TABLE("refused", refused_columns),
+		RD_TABLE("refused", refused_columns), RD_TABLE("totals", total_columns),
 	};
 	struct rd_agent agent;
 	struct rd_view view;
 	int r = rd_view_open(settings->bpffs, &view, error);
 
-	tables[0].record = true;
+	tables[0].record = tables[5].record = true;
 	if (!r) {
 		rd_maps_heard(&view.maps, &agent);
 		add_agent(settings, &agent, &tables[0]);
@@ -432,7 +555,32 @@ int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
 		add_hooks(settings, &tables[2]);
 		add_maps(&view, &tables[3]);
 		add_refused(&agent, &tables[4]);
+		r = add_totals(&view, &tables[5]);
+		if (r)
+			rd_error_set(error, r, "cannot read the counters: %s", strerror(-r));
 	}
 	rd_view_close(&view);
 	return finish(tables, RD_ARRAY_SIZE(tables), settings, r, error);
+}
+
+/* ---- the commands ---------------------------------------------------------------------- */
+
+int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error)
+{
+	return show(show_status, settings, error);
+}
+
+int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error)
+{
+	return show(show_services, settings, error);
+}
+
+int rd_cmd_backends(const struct rd_settings *settings, struct rd_error *error)
+{
+	return show(show_backends, settings, error);
+}
+
+int rd_cmd_sockets(const struct rd_settings *settings, struct rd_error *error)
+{
+	return show(show_sockets, settings, error);
 }

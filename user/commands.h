@@ -13,8 +13,16 @@ int rd_cmd_status(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_services(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_backends(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_sockets(const struct rd_settings *settings, struct rd_error *error);
+int rd_cmd_monitor(const struct rd_settings *settings, struct rd_error *error);
+int rd_cmd_top(const struct rd_settings *settings, struct rd_error *error);
+int rd_cmd_explain(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_check(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_cleanup(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_version(const struct rd_settings *settings, struct rd_error *error);
+int rd_cmd_man(const struct rd_settings *settings, struct rd_error *error);
+int rd_cmd_completion(const struct rd_settings *settings, struct rd_error *error);
+
+/* All of them; the last one has no name. */
+extern const struct rd_command rd_commands[];
 
 #endif

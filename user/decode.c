@@ -875,16 +875,26 @@ static int decode_node(const struct place *place, const cJSON *root, struct rd_o
 	struct rd_node_spec *node = &object->node;
 	const cJSON *meta = member(root, "metadata");
 	const cJSON *labels, *status, *list, *item;
-	const char *zone, *type, *address;
+	const cJSON *spec, *taints;
+	const char *zone, *type, *address, *key;
 	int r = get_object(place, meta, "labels", &labels);
 
 	r = r ?: get_string(place, labels, "topology.kubernetes.io/zone", "", &zone);
 	r = r ?: get_object(place, root, "status", &status);
 	r = r ?: get_array(place, status, "addresses", &list);
+	r = r ?: get_object(place, root, "spec", &spec);
+	r = r ?: get_array(place, spec, "taints", &taints);
 	if (!r && *zone)
 		r = copy_string(zone, &node->zone);
 	if (r)
 		return r;
+	node->leaving = member(meta, "deletionTimestamp") != NULL;
+	cJSON_ArrayForEach(item, taints) {
+		r = get_string(place, item, "key", "", &key);
+		if (r)
+			return r;
+		node->leaving |= !strcmp(key, "ToBeDeletedByClusterAutoscaler");
+	}
 	node->addresses = elements(list, sizeof(*node->addresses));
 	if (!node->addresses)
 		return -ENOMEM;

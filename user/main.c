@@ -7,42 +7,35 @@
 #include <string.h>
 
 #include "commands.h"
+#include "log.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-static const struct rd_command commands[] = {
-	{"run", RD_CMD_RUN, NULL, "Serve the Services of a source until SIGTERM.", rd_cmd_run},
-	{"status", RD_CMD_STATUS, NULL, "The agent, its programs, its maps and its source.",
-	 rd_cmd_status},
-	{"services", RD_CMD_SERVICES, "[[NAMESPACE/]NAME]", "The Services in the maps.",
-	 rd_cmd_services},
-	{"backends", RD_CMD_BACKENDS, "[[NAMESPACE/]NAME]", "The endpoints of each Service port.",
-	 rd_cmd_backends},
-	{"sockets", RD_CMD_SOCKETS, "[[NAMESPACE/]NAME]",
-	 "Open sockets that dialled a Service, and the backend each has.", rd_cmd_sockets},
-	{"check", RD_CMD_CHECK, NULL, "What this machine has and lacks for redial to run.",
-	 rd_cmd_check},
-	{"cleanup", RD_CMD_CLEANUP, NULL, "Detach and unpin everything.", rd_cmd_cleanup},
-	{"version", RD_CMD_VERSION, NULL, "Versions of redial, libbpf and the map layout.",
-	 rd_cmd_version},
-};
 
 static void print_usage(FILE *out)
 {
 	fputs("Usage: redial COMMAND [OPTION...]\n\n"
 	      "Kubernetes Services at the socket: connect() goes straight to a backend Pod.\n\n",
 	      out);
-	for (size_t i = 0; i < RD_ARRAY_SIZE(commands); i++)
-		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+	for (const struct rd_command *command = rd_commands; command->name; command++)
+		fprintf(out, "  %-10s %s\n", command->name, command->summary);
 	fputs("\n'redial COMMAND --help' explains a command's options.\n", out);
 }
 
 static const struct rd_command *find_command(const char *name)
 {
-	for (size_t i = 0; i < RD_ARRAY_SIZE(commands); i++)
-		if (!strcmp(commands[i].name, name))
-			return &commands[i];
+	for (const struct rd_command *command = rd_commands; command->name; command++)
+		if (!strcmp(command->name, name))
+			return command;
 	return NULL;
+}
+
+/* The one line about a failure; among log lines that are JSON it is one. */
+static void complain(const char *command, const char *text)
+{
+	if (rd_log_get_format() == RD_LOG_JSON)
+		rd_log(RD_LOG_ERROR, "failed", RD_TEXT("command", command), RD_TEXT("error", text));
+	else
+		fprintf(stderr, "redial %s: %s\n", command, text);
 }
 
 int main(int argc, char **argv)
@@ -71,6 +64,6 @@ int main(int argc, char **argv)
 		if (!command->run(&settings, &error))
 			return EXIT_DONE;
 	}
-	fprintf(stderr, "redial %s: %s\n", name, error.text);
+	complain(name, error.text);
 	return error.usage ? EXIT_USAGE : EXIT_FAILED;
 }

@@ -602,6 +602,16 @@ bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket
 	return false;
 }
 
+bool rd_maps_service(const struct rd_maps *maps, uint32_t id, struct rd_service *ret_service)
+{
+	if (bpf_map_lookup_elem(maps->fd[RD_MAP_SERVICES], &id, ret_service))
+		return false;
+	ret_service->namespace[RD_LABEL_MAX - 1] = '\0';
+	ret_service->name[RD_LABEL_MAX - 1] = '\0';
+	ret_service->port_name[RD_LABEL_MAX - 1] = '\0';
+	return true;
+}
+
 void rd_maps_say(struct rd_maps *maps, const struct rd_agent *agent)
 {
 	uint32_t sequence = maps->agent->sequence | 1;

@@ -112,6 +112,7 @@ struct rd_node_spec {
 	char *zone;		 /* label topology.kubernetes.io/zone; NULL: none */
 	struct rd_ip *addresses; /* InternalIP and ExternalIP */
 	size_t n_addresses;
+	bool leaving; /* deletionTimestamp, or the autoscaler is about to delete it */
 };
 
 struct rd_object {

@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TABLES (RD_CMD_STATUS | RD_CMD_SERVICES | RD_CMD_BACKENDS | RD_CMD_SOCKETS)
-#define MAPS (TABLES | RD_CMD_RUN | RD_CMD_CHECK | RD_CMD_CLEANUP)
+#define LIVE (RD_CMD_MONITOR | RD_CMD_TOP)
+#define TABLES (RD_CMD_STATUS | RD_CMD_SERVICES | RD_CMD_BACKENDS | RD_CMD_SOCKETS | LIVE)
+#define AGAIN (RD_CMD_STATUS | RD_CMD_SERVICES | RD_CMD_BACKENDS | RD_CMD_SOCKETS)
+#define MAPS (TABLES | RD_CMD_EXPLAIN | RD_CMD_RUN | RD_CMD_CHECK | RD_CMD_CLEANUP)
 
 enum type { FLAG, TEXT, COUNT, FORMAT, TEXTS };
 
@@ -23,7 +25,7 @@ static const struct option_row {
 	const char *help;
 } rows[] = {
 #define FIELD(field) offsetof(struct rd_settings, field)
-	{"manifests", 0, TEXT, FIELD(manifests), RD_CMD_RUN, "DIR",
+	{"manifests", 0, TEXT, FIELD(manifests), RD_CMD_RUN | RD_CMD_EXPLAIN, "DIR",
 	 "read Services, EndpointSlices, Endpoints, Pods and Nodes from the *.yaml, *.yml and "
 	 "*.json below DIR, and follow their changes"},
 	{"kubernetes", 0, FLAG, FIELD(kubernetes), RD_CMD_RUN, NULL,
@@ -40,11 +42,13 @@ static const struct option_row {
 	{"stall-timeout", 0, COUNT, FIELD(stall_seconds), RD_CMD_RUN, "SECONDS",
 	 "ask anew when a watch has been silent for so long (default 150)"},
 	{"http-bind-address", 0, TEXT, FIELD(http_address), RD_CMD_RUN, "ADDRESS:PORT",
-	 "answer /livez and /readyz there (default: nowhere)"},
+	 "answer /metrics, /healthz, /livez and /readyz there (default: nowhere)"},
+	{"metrics-backends", 0, FLAG, FIELD(metrics_backends), RD_CMD_RUN, NULL,
+	 "give each backend's numbers in /metrics as well"},
 	{"service-cidr", 0, TEXT, FIELD(service_cidr), RD_CMD_RUN, "CIDR",
 	 "where Services of manifests without a clusterIP get their address from (default "
 	 "10.96.0.0/16)"},
-	{"node-name", 0, TEXT, FIELD(node_name), RD_CMD_RUN, "NAME",
+	{"node-name", 0, TEXT, FIELD(node_name), RD_CMD_RUN | RD_CMD_EXPLAIN, "NAME",
 	 "this node's name, as in nodeName and Node objects (default: the host name)"},
 	{"nodeport-addresses", 0, TEXT, FIELD(nodeport_addresses), RD_CMD_RUN, "LIST",
 	 "where NodePorts answer: networks, primary, localhost or all, separated by commas "
@@ -67,10 +71,29 @@ static const struct option_row {
 	 "remove everything when the agent ends, instead of leaving it at work"},
 	{"log-level", 0, TEXT, FIELD(log_level), RD_CMD_RUN, "LEVEL",
 	 "error, warn, info or debug (default info)"},
+	{"log-format", 0, TEXT, FIELD(log_format), RD_CMD_RUN, "text|json",
+	 "what a line of the log is: key=value pairs, or a JSON object (default text)"},
 	{"namespace", 'n', TEXT, FIELD(namespace),
-	 RD_CMD_SERVICES | RD_CMD_BACKENDS | RD_CMD_SOCKETS, "NS", "only Services of namespace NS"},
-	{"output", 'o', FORMAT, FIELD(format), TABLES | RD_CMD_CHECK, "FORMAT",
+	 RD_CMD_SERVICES | RD_CMD_BACKENDS | RD_CMD_SOCKETS | LIVE, "NS",
+	 "only Services of namespace NS"},
+	{"backend", 0, TEXT, FIELD(backend), RD_CMD_MONITOR, "ADDRESS[:PORT]",
+	 "only what went to this backend"},
+	{"process", 0, TEXT, FIELD(process), RD_CMD_MONITOR, "NAME|ID",
+	 "only decisions for this process: the name of its program, its id, or its Pod's name"},
+	{"refused", 0, FLAG, FIELD(refused), RD_CMD_MONITOR, NULL, "only what was refused"},
+	{"interval", 0, COUNT, FIELD(interval_seconds), RD_CMD_TOP, "SECONDS",
+	 "from one table to the next (default 1)"},
+	{"count", 0, COUNT, FIELD(count), LIVE, "N", "end after N lines, or N tables"},
+	{"output", 'o', FORMAT, FIELD(format), TABLES | RD_CMD_EXPLAIN | RD_CMD_CHECK, "FORMAT",
 	 "table, wide or json (default table)"},
+	{"pid", 0, COUNT, FIELD(pid), RD_CMD_EXPLAIN, "N",
+	 "what process N would meet (default: this one)"},
+	{"netns", 0, TEXT, FIELD(netns), RD_CMD_EXPLAIN, "PATH",
+	 "what a process in this network namespace would meet, such as /run/netns/NAME"},
+	{"udp", 0, FLAG, FIELD(udp), RD_CMD_EXPLAIN, NULL, "the UDP port, not the TCP port"},
+	{"fd", 0, TEXT, FIELD(fd), RD_CMD_EXPLAIN, "M",
+	 "with --pid and without an address: what its socket M dialled, and where it went"},
+	{"watch", 'w', FLAG, FIELD(again), AGAIN, NULL, "print anew every second, until SIGINT"},
 	{"help", 'h', FLAG, FIELD(help), ~0U, NULL, "print this"},
 #undef FIELD
 };
@@ -177,6 +200,8 @@ int rd_options_parse(const struct rd_command *command, int argc, char **argv,
 		.stall_seconds = 150,
 		.track_outcomes = "on",
 		.log_level = "info",
+		.log_format = "text",
+		.interval_seconds = 1,
 	};
 	struct option longs[RD_ARRAY_SIZE(rows) + 1] = {0};
 	char shorts[2 * RD_ARRAY_SIZE(rows) + 2] = ":";
@@ -217,6 +242,23 @@ int rd_options_parse(const struct rd_command *command, int argc, char **argv,
 	return r;
 }
 
+bool rd_options_next(unsigned commands, size_t *next, struct rd_option *ret_option)
+{
+	const struct option_row *row;
+
+	while (*next < RD_ARRAY_SIZE(rows) && !(rows[*next].commands & commands))
+		++*next;
+	if (*next == RD_ARRAY_SIZE(rows))
+		return false;
+	row = &rows[(*next)++];
+	*ret_option = (struct rd_option){.name = row->name,
+					 .letter = row->letter,
+					 .argument = row->argument,
+					 .help = row->help,
+					 .many = row->type == TEXTS};
+	return true;
+}
+
 /* Print `text` in lines of at most 56 characters, the first after `column`. */
 static void print_wrapped(const char *text, int column)
 {
@@ -235,17 +277,20 @@ static void print_wrapped(const char *text, int column)
 
 void rd_options_help(const struct rd_command *command)
 {
+	struct rd_option option;
+	size_t next = 0;
+
 	printf("Usage: redial %s [OPTION...]%s%s\n\n%s\n\n", command->name,
 	       command->operand ? " " : "", command->operand ?: "", command->summary);
-	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+	while (rd_options_next(command->bit, &next, &option)) {
 		char head[64];
 
-		if (!(rows[i].commands & command->bit))
-			continue;
-		snprintf(head, sizeof(head), "%c%c%s --%s %s", rows[i].letter ? '-' : ' ',
-			 rows[i].letter ?: ' ', rows[i].letter ? "," : " ", rows[i].name,
-			 rows[i].argument ?: "");
+		snprintf(head, sizeof(head), "%c%c%s --%s %s", option.letter ? '-' : ' ',
+			 option.letter ?: ' ', option.letter ? "," : " ", option.name,
+			 option.argument ?: "");
 		printf("  %-26s", head);
-		print_wrapped(rows[i].help, 28);
+		if (strlen(head) > 25)
+			printf("\n%28s", "");
+		print_wrapped(option.help, 28);
 	}
 }

@@ -25,6 +25,7 @@ struct rd_settings {
 	const char *endpoints_api;
 	uint32_t stall_seconds;
 	const char *http_address;
+	bool metrics_backends;
 	const char *bpffs;
 	const char *cgroup;
 	const char *node_name;
@@ -35,11 +36,22 @@ struct rd_settings {
 	uint32_t max_services;
 	uint32_t max_backends;
 	const char *log_level;
+	const char *log_format;
 	const char *track_outcomes;
 	bool detach_on_exit;
 	enum rd_format format;
 	const char *namespace;
 	const char *name; /* the operand [NAMESPACE/]NAME; NULL: all */
+	const char *backend;
+	const char *process;
+	bool refused;
+	uint32_t count; /* 0: no end */
+	uint32_t interval_seconds;
+	uint32_t pid; /* 0: not given */
+	const char *netns;
+	const char *fd;
+	bool udp;
+	bool again; /* --watch */
 	bool help;
 };
 
@@ -52,6 +64,11 @@ enum rd_command_bit {
 	RD_CMD_CHECK = 1 << 5,
 	RD_CMD_CLEANUP = 1 << 6,
 	RD_CMD_VERSION = 1 << 7,
+	RD_CMD_MONITOR = 1 << 8,
+	RD_CMD_TOP = 1 << 9,
+	RD_CMD_EXPLAIN = 1 << 10,
+	RD_CMD_MAN = 1 << 11,
+	RD_CMD_COMPLETION = 1 << 12,
 };
 
 struct rd_command {
@@ -71,6 +88,24 @@ struct rd_command {
  */
 int rd_options_parse(const struct rd_command *command, int argc, char **argv,
 		     struct rd_settings *ret_settings, struct rd_error *error);
+
+/* An option, as a person is told about it. */
+struct rd_option {
+	const char *name;
+	char letter;	      /* 0: none */
+	const char *argument; /* what stands for its value; NULL: takes none */
+	const char *help;
+	bool many; /* may be given several times */
+};
+
+/*
+ * The next option of those that any of @commands takes, in the order of --help.
+ *
+ * @commands: enum rd_command_bit, or-ed
+ * @next: 0 at first
+ * Returns false when there are no more.
+ */
+bool rd_options_next(unsigned commands, size_t *next, struct rd_option *ret_option);
 
 /* Print the usage of one command to stdout. */
 void rd_options_help(const struct rd_command *command);

@@ -648,6 +648,16 @@ bool rd_source_kube_complete(const struct rd_source_kube *source)
 	return true;
 }
 
+bool rd_source_kube_heard(const struct rd_source_kube *source, size_t i, const char **ret_name,
+			  size_t *ret_count)
+{
+	if (i >= RD_ARRAY_SIZE(source->resources))
+		return false;
+	*ret_name = strrchr(source->resources[i].path, '/') + 1;
+	*ret_count = source->resources[i].n_objects;
+	return true;
+}
+
 void rd_source_kube_reread(struct rd_source_kube *source)
 {
 	for (size_t i = 0; i < RD_ARRAY_SIZE(source->resources); i++)

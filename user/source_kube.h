@@ -49,6 +49,16 @@ void rd_source_kube_free(struct rd_source_kube *source);
  * part of what there is. */
 bool rd_source_kube_complete(const struct rd_source_kube *source);
 
+/*
+ * How many objects of a list have arrived so far.
+ *
+ * @i: of the lists, from 0
+ * @ret_name: of what, such as "services"
+ * Returns false if there is no such list.
+ */
+bool rd_source_kube_heard(const struct rd_source_kube *source, size_t i, const char **ret_name,
+			  size_t *ret_count);
+
 /* List everything again. */
 void rd_source_kube_reread(struct rd_source_kube *source);
 

@@ -9,6 +9,7 @@ a machine that does nothing else: `make bench-control`.
 """
 
 import ctypes
+import http.client
 import mmap
 import os
 import pathlib
@@ -17,6 +18,7 @@ import resource
 import statistics
 import struct
 import sys
+import threading
 import time
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -80,7 +82,7 @@ def numbers(agent, *fragments):
 
 def start(node, results):
     began = time.monotonic()
-    agent = node.agent("--node-name", "node1")
+    agent = node.agent("--node-name", "node1", "--http-bind-address", "127.0.0.1:10299")
     ready = (time.monotonic() - began) * 1000
     sync = numbers(agent, "in sync")
     services, slices = numbers(agent, "listed", "/services"), numbers(agent, "listed", "/endpointslices")
@@ -109,6 +111,39 @@ def change_latency(server, agent_map, i):
     written = server.wait_written(rv)
     synced, _ = agent_map.read()
     return (synced - offset) / 1e6 - written * 1000
+
+
+def fetch(node, path):
+    """(bytes of the answer, ms)"""
+    with node.host.entered():
+        connection = http.client.HTTPConnection("127.0.0.1", 10299, timeout=20)
+        connection.connect()
+    began = time.monotonic()
+    connection.request("GET", path)
+    size = len(connection.getresponse().read())
+    took = (time.monotonic() - began) * 1000
+    connection.close()
+    return size, took
+
+
+def scrapes(node):
+    """What /metrics costs, and how long another request waits meanwhile."""
+    times, waits, over = [], [], threading.Event()
+
+    def probe():
+        while not over.is_set():
+            waits.append(fetch(node, "/livez")[1])
+
+    prober = threading.Thread(target=probe)
+    prober.start()
+    for _ in range(20):
+        size, took = fetch(node, "/metrics")
+        times.append(took)
+    over.set()
+    prober.join()
+    row("/metrics", times, "ms", "200")
+    print(f"  {size / 1e6:.2f} MB, target 10")
+    row("  /livez meanwhile", waits, "ms", "20")
 
 
 def main():
@@ -148,6 +183,7 @@ def measure(node, server):
     row("    the three", results["three"], "ms", "50")
     row("peak resident memory", results["peak"], "MB")
     row("settled resident memory", results["settled"], "MB", "96")
+    scrapes(node)
     agent_map = AgentMap(node.bpffs / "rd_agent")
     latencies = []
     for i in range(SINGLE_CHANGES):

@@ -624,7 +624,7 @@ class Agent:
 
 
 REPORT = re.compile(r"Sanitizer|runtime error:")
-LOG_LINE = re.compile(r"(error|warn|info|debug): |redial run: ")
+LOG_LINE = re.compile(r"(error|warn|info|debug): |redial run: |\{\"time\":\".*\}$")
 
 
 class Node:
@@ -753,6 +753,12 @@ class Node:
         assert not REPORT.search(done.stderr), done.stderr
         return done
 
+    def plain(self, *arguments):
+        """Run redial with these arguments and no others."""
+        return subprocess.run(
+            [str(self.redial), *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60
+        )
+
     def json(self, *arguments):
         done = self.command(*arguments, "-o", "json")
         assert done.returncode == 0, done.stderr
@@ -770,6 +776,11 @@ class Node:
 
     def services(self, *name):
         return self.json("services", *name)
+
+    def served(self):
+        """The Services without their counters, which go on."""
+        counters = ("connects", "flows", "refused", "failed", "open")
+        return [{key: value for key, value in row.items() if key not in counters} for row in self.services()]
 
     def cluster_ip(self, name):
         """The address of a Service, once it has one."""

@@ -345,17 +345,17 @@ def test_directory_that_vanishes_and_comes_back(node):
     node.write("sub/old.yaml", service("old"))
     agent = node.agent()
     client = node.pod("client")
-    before = node.services()
+    before = node.served()
     shutil.rmtree(node.manifests)
     assert str(node.manifests) in agent.wait_line("directory is gone")
-    assert node.services() == before and client.ask("10.96.0.10") == "pod"
+    assert node.served() == before and client.ask("10.96.0.10") == "pod"
 
     # Empty first, as a mount point or a checkout would be for a while.
     node.manifests.mkdir()
     agent.signal(signal.SIGHUP)
     agent.wait_line("reading everything again")
     wait_until(lambda: node.status()["agent"]["source_seen"])
-    assert node.services() == before and client.ask("10.96.0.10") == "pod"
+    assert node.served() == before and client.ask("10.96.0.10") == "pod"
 
     node.write("web.yaml", GOOD, pod_manifest("pod", pod.ip, WEB))
     node.write("new.yaml", service("new"))

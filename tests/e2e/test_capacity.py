@@ -44,7 +44,7 @@ def test_fifth_of_four_services_is_refused_whole_and_enters_when_one_goes(node):
     assert {row["name"] for row in node.services()} == {"s0", "s1", "s3", "s4"}
     assert client.ask("10.96.0.100", 80) == "pod" and client.ask("10.96.0.100", 81) == "pod"
     assert node.status()["refused"] == []
-    assert not re.search("^REFUSED", node.command("status").stdout, re.MULTILINE)
+    assert not re.search("^REFUSED +REASON", node.command("status").stdout, re.MULTILINE)
 
 
 def test_refused_service_is_spoken_of_once_and_not_as_if_it_were_served(node):

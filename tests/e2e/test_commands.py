@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """status, services, backends, sockets, check, cleanup and version."""
 
+import errno
+import fcntl
 import json
+import os
+import pty
 import re
+import signal
 import socket
+import struct
 import subprocess
+import termios
 
 import pytest
-from harness import pod_manifest, port, service, wait_until
+from harness import connect_error, pod_manifest, port, service, wait_until
 
 WEB = {"app": "web"}
 MAP_COMMANDS = ["status", "services", "backends", "sockets"]
@@ -56,9 +63,9 @@ def test_services_table(node):
 @pytest.mark.usefixtures("example")
 def test_services_wide_has_more_columns(node):
     heading, *others = rows(node.command("services", "api", "-o", "wide").stdout)
-    assert heading[-2:] == ["PORT-NAME", "ID"]
-    assert {row[-2] for row in others} == {"https", "dns"}
-    assert all(row[-1].isdigit() for row in others)
+    assert heading[-7:] == ["PORT-NAME", "ID", "CONNECTS", "FLOWS", "REFUSED", "FAILED", "OPEN"]
+    assert {row[-7] for row in others} == {"https", "dns"}
+    assert all(cell.isdigit() for row in others for cell in row[-6:])
 
 
 @pytest.mark.usefixtures("example")
@@ -68,7 +75,7 @@ def test_services_json(node):
     assert row == {
         "namespace": "test", "name": "web", "type": "NodePort", "cluster_ip": "10.96.0.20", "port": 81,
         "protocol": "TCP", "endpoints": 0, "port_name": "", "affinity_seconds": 0,
-        "frontends": "10.96.0.20:81"}
+        "frontends": "10.96.0.20:81", "connects": 0, "flows": 0, "refused": 0, "failed": 0, "open": 0}
 
 
 @pytest.mark.usefixtures("example")
@@ -106,10 +113,183 @@ def test_backends_table_wide_and_json(node):
         ["shop", "web", "80", "TCP", "10.244.0.51:8080"],
     ]
     heading, *_ = rows(node.command("backends", "-o", "wide").stdout)
-    assert heading[-3:] == ["PORT-NAME", "ID", "SLOT"]
+    assert heading[-6:] == ["PORT-NAME", "ID", "SLOT", "CHOSEN", "FAILED", "OPEN"]
     found = {(row["backend"], row["protocol"], row["port_name"]) for row in node.json("backends", "api")}
     assert found == {(f"10.244.0.{n}:{number}", protocol, name)
                      for n in (50, 51) for number, protocol, name in ((8443, "TCP", "https"), (5353, "UDP", "dns"))}
+
+
+# ---- what is counted -----------------------------------------------------------
+
+
+def test_services_backends_and_status_count_connects(node):
+    pod, client = node.pod("pod"), node.pod("client")
+    listener = pod.listen(socket.SOCK_STREAM, 8080)
+    node.write("web.yaml", service("web", selector=WEB, cluster_ip="10.96.0.10"), pod_manifest("pod", pod.ip, WEB),
+               service("none", cluster_ip="10.96.0.11"))
+    node.agent()
+    holder = client.start(hold, *[("10.96.0.10", 80, socket.SOCK_STREAM)] * 3)
+    for _ in range(2):
+        assert client.call(connect_error, "10.96.0.11", 80) == errno.ECONNREFUSED
+
+    def counts():
+        return {row["name"]: [row[key] for key in ("connects", "flows", "refused", "failed", "open")]
+                for row in node.services()}
+
+    wait_until(lambda: counts() == {"web": [3, 0, 0, 0, 3], "none": [0, 0, 2, 0, 0]}, "all have connected")
+    (backend,) = node.json("backends", "web")
+    assert (backend["chosen"], backend["failed"], backend["open"]) == (3, 0, 3)
+    totals = node.status()["totals"]
+    assert {key: totals[key] for key in ("connects", "refused", "open")} == {"connects": 3, "refused": 2, "open": 3}
+    holder.stop()
+    wait_until(lambda: counts()["web"] == [3, 0, 0, 0, 0])
+    listener.close()
+    assert client.call(connect_error, "10.96.0.10", 80) == errno.ECONNREFUSED
+    wait_until(lambda: counts()["web"] == [4, 0, 0, 1, 0])
+    assert node.json("backends", "web")[0]["failed"] == 1
+
+
+# ---- on a terminal ----------------------------------------------------------------
+
+
+def on_terminal(node, *arguments, columns=80, stop=None, **environment):
+    """What a command writes to a terminal so wide. `stop`: given the text so
+    far, whether to send SIGINT. Returns (status, text)."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    base = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+    command = [str(node.redial), *arguments, "--bpffs", str(node.bpffs)]
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=subprocess.DEVNULL,
+                          env={**base, "TERM": "xterm", **environment}) as process:
+        os.close(theirs)
+        text = b""
+        while True:
+            try:
+                chunk = os.read(ours, 65536)
+            except OSError:
+                break
+            text += chunk
+            if stop and stop(text.decode(errors="replace")):
+                process.send_signal(signal.SIGINT)
+                stop = None
+            if not chunk:
+                break
+        os.close(ours)
+    return process.returncode, text.decode().replace("\r\n", "\n")
+
+
+def plain(text):
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
+@pytest.mark.usefixtures("example")
+def test_a_table_fits_the_terminal(node):
+    name = "a-service-with-a-name-that-is-rather-long-for-a-terminal"
+    node.write("long.yaml", service(name, cluster_ip="10.96.0.30"))
+    node.barrier()
+    for columns in (72, 80, 100):
+        status, text = on_terminal(node, "services", columns=columns)
+        lines = plain(text).splitlines()
+        assert status == 0 and all(len(line) <= columns for line in lines), lines
+        (line,) = [line for line in lines if "10.96.0.30" in line]
+        assert "…" in line and name not in line and line.index("10.96.0.30") == lines[0].index("CLUSTER-IP")
+    # All of it where there is room, in the wide format, and where there is no terminal.
+    for text in (on_terminal(node, "services", columns=200)[1], on_terminal(node, "services", "-o", "wide")[1],
+                 node.command("services").stdout):
+        assert name in text and "…" not in text
+
+
+@pytest.mark.usefixtures("example")
+def test_colours_on_a_terminal_only(node):
+    _, text = on_terminal(node, "services")
+    assert "\x1b[1mNAMESPACE\x1b[0m" in text
+    assert "\x1b[33m0\x1b[0m" in text, "a Service without endpoints"
+    assert plain(text) == node.command("services").stdout
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        assert "\x1b" not in on_terminal(node, "services", **environment)[1]
+    assert "\x1b" in on_terminal(node, "services", NO_COLOR="")[1], "an empty one is none, no-color.org"
+    assert "\x1b" not in on_terminal(node, "services", "-o", "json")[1]
+    for command in MAP_COMMANDS:
+        assert "\x1b" not in node.command(command).stdout
+    node.agents[0].stop()
+    assert "\x1b[31mnot running" in on_terminal(node, "status")[1]
+
+
+@pytest.mark.usefixtures("example")
+@pytest.mark.parametrize("command", MAP_COMMANDS)
+def test_watch_prints_anew_until_sigint(node, command):
+    clear = "\x1b[H\x1b[2J"
+    status, text = on_terminal(node, command, "--watch", stop=lambda text: text.count(clear) >= 2)
+    assert status == 0 and text.startswith(clear) and text.count(clear) == 2
+
+
+@pytest.mark.usefixtures("example")
+def test_watch_without_a_terminal_sees_changes(node):
+    with subprocess.Popen([node.redial, "services", "-w", "-n", "later", "--bpffs", node.bpffs],
+                          stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline().startswith("NAMESPACE")
+        node.write("later.yaml", service("web", cluster_ip="10.96.0.40", namespace="later"))
+        lines = iter(process.stdout.readline, "")
+        assert next(line for line in lines if line.startswith("later ")).split()[3] == "10.96.0.40"
+        process.send_signal(signal.SIGINT)
+        assert "\x1b" not in process.stdout.read()
+    assert process.returncode == 0
+
+
+# ---- the schema of -o json -----------------------------------------------------------
+
+
+def keys_of(value):
+    """{table: keys} of what a command prints, which is a list, or an object of
+    lists and objects."""
+    if isinstance(value, list):
+        return {"": set().union(*(row.keys() for row in value))}
+    return {key: next(iter(keys_of([item] if isinstance(item, dict) else item).values()))
+            for key, item in value.items()}
+
+
+def documented(tree, command):
+    """The same as docs/commands.md has it, with the types."""
+    text = (tree / "docs/commands.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {command}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL).group(1)
+    tables = {}
+    for part in re.split(r"^### ", section, flags=re.MULTILINE):
+        name = re.match(r"`(\w*)`", part)
+        rows_ = re.findall(r"^\| `(\w+)` \| (string|number) \|", part, re.MULTILINE)
+        if rows_:
+            tables[name.group(1) if name else ""] = dict(rows_)
+    return tables
+
+
+def check_schema(tree, command, value):
+    tables = documented(tree, command)
+    assert {name: set(keys) for name, keys in tables.items()} == keys_of(value), command
+    kinds = {"string": str, "number": (int, float)}
+    for name, types in tables.items():
+        found = value[name] if name else value
+        for row in [found] if isinstance(found, dict) else found:
+            assert all(isinstance(row[key], kinds[kind]) for key, kind in types.items()), row
+
+
+def test_every_key_of_json_is_documented_and_none_else(node, tree):
+    pod = node.pod("pod")
+    listener = pod.listen(socket.SOCK_STREAM, 8080)
+    node.write("web.yaml", service("web", selector=WEB, cluster_ip="10.96.0.10"), pod_manifest("pod", pod.ip, WEB),
+               # One address for two: the second is refused.
+               service("zweb", cluster_ip="10.96.0.10"))
+    node.agent()
+    client = node.pod("client").start(hold, ("10.96.0.10", 80, socket.SOCK_STREAM))
+    wait_until(lambda: node.json("sockets"))
+    for command in MAP_COMMANDS:
+        check_schema(tree, command, node.json(command))
+    check_schema(tree, "check", node.json("check", "--cgroup", node.cgroup))
+    check_schema(tree, "explain ADDRESS:PORT", node.json("explain", "10.96.0.10:80", "--manifests", node.manifests))
+    flow, name = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), documented(tree, "explain --pid N --fd M")
+    with flow:
+        answer = node.json("explain", "--pid", os.getpid(), "--fd", flow.fileno())
+    assert set(answer["socket"]) == set(name["socket"]) and set(name["flows"]) == {"dialled", "backend"}
+    client.stop()
+    listener.close()
 
 
 # ---- sockets ----------------------------------------------------------------------
@@ -186,7 +366,7 @@ def test_status_table_and_wide(node, example):
         assert re.search(r"^Service +3 +20\d\d-", text, re.MULTILINE)
         assert re.search(r"^connect4 +attached +\d+ +\d+$", text, re.MULTILINE)
         assert re.search(r"^rd_frontends4 +4 +128 +3.1%$", text, re.MULTILINE)
-        assert not re.search("^REFUSED", text, re.MULTILINE)
+        assert not re.search("^REFUSED +REASON", text, re.MULTILINE)
 
 
 def test_status_counts_files_that_are_not_used(node):
@@ -307,7 +487,7 @@ def test_version(node, tree):
     assert re.fullmatch(r"libbpf \d+\.\d+", second)
 
 
-@pytest.mark.parametrize("command", [*MAP_COMMANDS, "run", "check", "cleanup", "version"])
+@pytest.mark.parametrize("command", [*MAP_COMMANDS, "explain", "run", "check", "cleanup", "version"])
 def test_help_of_each_command(node, command):
     assert command in run(node, "--help").stdout
     done = run(node, command, "--help")
