@@ -530,7 +530,7 @@ def test_the_server_dies_with_its_test():
     def is_gone():
         try:
             return pathlib.Path(f"/proc/{server}/stat").read_text(encoding="ascii").split(") ")[1][0] == "Z"
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return True
 
     harness.wait_until(is_gone, "the server is gone")
