@@ -240,7 +240,8 @@ void rd_log_fields(enum rd_log_level level, const char *event, const struct rd_l
 	rd_log_render_fields(text, sizeof(text), chosen_format, fields, n);
 	line.hash = rd_repeats_hash(rd_repeats_hash(level + 1, event), text);
 	if (strlen(text) < sizeof(line.fields))
-		snprintf(line.fields, sizeof(line.fields), "%s", text);
+		snprintf(line.fields, sizeof(line.fields), "%.*s", (int)sizeof(line.fields) - 1,
+			 text);
 	admitted = rd_repeats_admit(&repeats, &line, rd_monotonic_ns(), &ended);
 	write_repeated(&ended);
 	if (admitted)
