@@ -120,14 +120,14 @@ int rd_http_status(const struct rd_http_request *request)
 	return (int)status;
 }
 
-/* The local end of a request's connection, by which those that share it are
- * known; 0: it has none. */
-static long local_port(const struct rd_http_request *request)
+/* Whether a request has a connection to itself, as one of HTTP/1 does. Before it
+ * is answered that is not known. */
+static bool is_alone(const struct rd_http_request *request)
 {
-	long port = 0;
+	long version = CURL_HTTP_VERSION_NONE;
 
-	curl_easy_getinfo(request->easy, CURLINFO_LOCAL_PORT, &port);
-	return port;
+	curl_easy_getinfo(request->easy, CURLINFO_HTTP_VERSION, &version);
+	return version == CURL_HTTP_VERSION_1_0 || version == CURL_HTTP_VERSION_1_1;
 }
 
 /* Whether it was the connection that ended, so far as libcurl tells. */
@@ -162,9 +162,11 @@ static void finish(struct rd_http_request *request, CURLcode code, const char *w
 /*
  * When a connection ends, libcurl tells only the request that read its last
  * bytes; the others on it wait for a socket event that never comes (seen with
- * 7.88 and HTTP/2). So those end with it.
+ * 7.88 and HTTP/2). Which connection that was is not known either: libcurl may
+ * have tried again on another one before it told us. So all that may have
+ * shared it end with it.
  */
-static void finish_with(struct pool *pool, long port, CURLcode code, const char *why)
+static void finish_others(struct pool *pool, CURLcode code, const char *why)
 {
 	struct rd_http_request *request, *next;
 
@@ -172,7 +174,7 @@ static void finish_with(struct pool *pool, long port, CURLcode code, const char 
 		pool->http->current = NULL;
 	for (request = LIST_FIRST(&pool->requests); request; request = next) {
 		next = LIST_NEXT(request, entry);
-		if (local_port(request) == port)
+		if (!is_alone(request))
 			finish(request, code, why);
 	}
 }
@@ -187,16 +189,14 @@ static void finish_those_done(struct pool *pool)
 		CURLcode code = message->data.result;
 		struct rd_http_request *request;
 		char why[CURL_ERROR_SIZE];
-		long port;
 
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &request);
 		memcpy(why, request->error, sizeof(why));
-		port = local_port(request);
 		finish(request, code, why);
-		if (is_broken(code) && port)
-			finish_with(pool, port, code, why);
+		if (is_broken(code))
+			finish_others(pool, code, why);
 	}
 }
 

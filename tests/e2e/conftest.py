@@ -29,6 +29,16 @@ def pytest_configure():
     harness.mount("none", "/", "none", harness.MS_REC | harness.MS_PRIVATE)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A test that fails shows what its agents said last."""
+    report = (yield).get_result()
+    if report.failed and call.when == "call":
+        for value in item.funcargs.values():
+            for agent in getattr(getattr(value, "node", value), "agents", []):
+                report.sections.append((f"agent {agent.pid}", agent.text()[-8000:]))
+
+
 @pytest.fixture(scope="session", name="redial")
 def fixture_redial():
     binary = pathlib.Path(os.environ.get("REDIAL", TREE / "build/redial")).resolve()
