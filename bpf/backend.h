@@ -14,37 +14,23 @@
 struct rd_choice {
 	struct rd_peer peer;
 	__u32 id;
-	__u32 service;
 	__u64 *chosen; /* its slot's counter */
 	_Bool again;   /* it is what the client had before */
 };
 
 /* Read one slot. Returns false if it is not in the map, which only a map that
  * is not ours can cause. */
-static __always_inline _Bool rd_backend_read(__u32 slot, enum rd_form form,
+static __always_inline _Bool rd_backend_read(__u32 index, enum rd_form form,
 					     struct rd_choice *ret_choice)
 {
-	if (form == RD_FORM_IP6) {
-		struct rd_backend6 *b = bpf_map_lookup_elem(&rd_backends6, &slot);
+	struct rd_slot *slot = bpf_map_lookup_elem(&rd_backends, &index);
 
-		if (!b)
-			return 0;
-		rd_addr_load(ret_choice->peer.addr, b->addr, form);
-		ret_choice->peer.port = b->port;
-		ret_choice->id = b->id;
-		ret_choice->service = b->service;
-		ret_choice->chosen = &b->chosen;
-	} else {
-		struct rd_backend4 *b = bpf_map_lookup_elem(&rd_backends4, &slot);
-
-		if (!b)
-			return 0;
-		rd_addr_load(ret_choice->peer.addr, b->addr, form);
-		ret_choice->peer.port = b->port;
-		ret_choice->id = b->id;
-		ret_choice->service = b->service;
-		ret_choice->chosen = &b->chosen;
-	}
+	if (!slot)
+		return 0;
+	rd_addr_load(ret_choice->peer.addr, slot->addr, form);
+	ret_choice->peer.port = slot->port;
+	ret_choice->id = slot->id;
+	ret_choice->chosen = &slot->chosen;
 	return 1;
 }
 

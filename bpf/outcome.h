@@ -30,7 +30,8 @@ static __always_inline struct rd_socket *rd_outcome_record(struct bpf_sock_ops *
 	return bpf_sk_storage_get(&rd_spill, sk, 0, 0);
 }
 
-static __always_inline void rd_count_latency(const struct rd_socket *record)
+static __always_inline void rd_count_latency(const struct rd_socket *record,
+					     struct rd_service_stats *stats)
 {
 	__u32 service = record->service, bucket = 0;
 	struct rd_latency *latency = bpf_map_lookup_elem(&rd_latency, &service);
@@ -38,6 +39,7 @@ static __always_inline void rd_count_latency(const struct rd_socket *record)
 
 	if (!latency || !record->began_ns)
 		return;
+	__sync_fetch_and_add(&stats->latency_us, us);
 #pragma clang loop unroll(disable)
 	for (us >>= 6; us && bucket < RD_LATENCY_BUCKETS - 1; us >>= 1)
 		bucket++;
@@ -56,8 +58,9 @@ static __always_inline void rd_outcome(struct bpf_sock_ops *ops, struct rd_socke
 	if (ops->args[1] == BPF_TCP_ESTABLISHED) {
 		record->established = 1;
 		rd_count(stats->established);
+		rd_count(stats->open);
 		rd_count(backend->open);
-		rd_count_latency(record);
+		rd_count_latency(record, stats);
 		return;
 	}
 	/* The application may also have lost patience: no error, and no answer. */

@@ -61,7 +61,7 @@ static __always_inline int rd_redial(struct bpf_sock_addr *ctx, enum rd_form for
 	}
 	rd_count_connect(&found, &choice);
 	rd_tell(ctx, form, &dialled, &found, &choice, RD_CONNECTED);
-	rd_socket_remember(ctx, form, &dialled, &choice);
+	rd_socket_remember(ctx, form, &dialled, &choice, found.service);
 	rd_peer_store(ctx, form, &choice.peer);
 	return RD_PROCEED;
 }

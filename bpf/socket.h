@@ -33,7 +33,7 @@ static __always_inline struct rd_socket *rd_socket_slot(__u64 cookie)
  */
 static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum rd_form form,
 					       const struct rd_peer *dialled,
-					       const struct rd_choice *choice)
+					       const struct rd_choice *choice, __u32 service)
 {
 	__u64 cookie = bpf_get_socket_cookie(ctx);
 	struct rd_socket *record = rd_socket_slot(cookie);
@@ -55,7 +55,7 @@ static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum r
 	rd_addr_store(record->backend_addr, choice->peer.addr, form);
 	record->dialled_port = dialled->port;
 	record->backend_port = choice->peer.port;
-	record->service = choice->service;
+	record->service = service;
 	record->backend = choice->id;
 	record->protocol = ctx->protocol;
 	record->established = 0;

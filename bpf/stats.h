@@ -68,7 +68,7 @@ static __always_inline void rd_count_close(struct rd_socket *record)
 	stats = rd_stats_of(record->service);
 	backend = bpf_map_lookup_elem(&rd_backend_stats, &id);
 	if (stats)
-		rd_count(stats->closed);
+		__sync_fetch_and_sub(&stats->open, 1);
 	if (backend)
 		__sync_fetch_and_sub(&backend->open, 1);
 }

@@ -32,7 +32,7 @@
 /* How often the agent says that it lives, for `redial status`. */
 #define HEARTBEAT_SECONDS 5
 /* Sockets whose record has a slot of its own, before records spill. */
-#define SOCKET_SLOTS (1U << 16)
+#define SOCKET_SLOTS (1U << 15)
 
 /* A Service that could not be programmed, or not wholly: tried again with every
  * change. */
@@ -365,7 +365,7 @@ static void say_empty(const struct agent *agent, const struct rd_object *service
 }
 
 static bool has_backend(const struct rd_wanted *wanted, const struct rd_planned_port *port,
-			uint32_t family, const struct rd_backend6 *slot)
+			uint32_t family, const struct rd_slot *slot)
 {
 	for (size_t p = 0; p < wanted->n_ports; p++)
 		for (size_t s = 0; s < wanted->ports[p].n_sets; s++) {
@@ -398,8 +398,7 @@ static bool is_doubtful(const struct agent *agent, const struct rd_wanted *wante
 
 		for (size_t i = 0; i < port->n_ranges; i++) {
 			const struct rd_range *range = &port->ranges[i];
-			const struct rd_backend6 *slots =
-				agent->plan.slots[range->family] + range->first;
+			const struct rd_slot *slots = agent->plan.slots + range->first;
 
 			for (uint32_t n = 0; n < range->count; n++)
 				if (!has_backend(wanted, port, range->family, &slots[n]))

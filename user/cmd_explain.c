@@ -286,9 +286,9 @@ static void explain_excluded(struct question *q, const struct rd_constants *cons
 
 /* ---- the choice ---------------------------------------------------------------------------- */
 
-static const struct rd_backend6 *slot_of(const struct question *q, uint32_t index)
+static const struct rd_slot *slot_of(const struct question *q, uint32_t index)
 {
-	return &q->view->plan.slots[q->key.family][rd_word_first(q->frontend.word) + index];
+	return &q->view->plan.slots[rd_word_first(q->frontend.word) + index];
 }
 
 static void format_backend(const struct question *q, const uint8_t *addr, uint16_t port,
@@ -304,7 +304,7 @@ static void list_backends(struct question *q)
 	struct rd_table *table = &q->tables[BACKENDS];
 
 	for (uint32_t i = 0; i < rd_word_count(q->frontend.word); i++) {
-		const struct rd_backend6 *slot = slot_of(q, i);
+		const struct rd_slot *slot = slot_of(q, i);
 		char text[RD_IP_PORT_TEXT];
 
 		format_backend(q, slot->addr, slot->port, text);
@@ -312,7 +312,7 @@ static void list_backends(struct question *q)
 		rd_table_add(table, "%u", slot->id);
 		rd_table_add(table, "%llu",
 			     (unsigned long long)rd_maps_chosen(&q->view->maps, q->port, slot->id));
-		rd_table_add(table, "%u", q->view->maps.backend_stats[slot->id].open);
+		rd_table_add(table, "%u", rd_maps_open_now(&q->view->maps, slot->id));
 	}
 }
 

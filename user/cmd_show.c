@@ -219,13 +219,13 @@ static int show_services(const struct rd_settings *settings, struct rd_error *er
 
 /* Is this backend in an earlier range of the port? Sets overlap. */
 static bool is_listed(const struct rd_view *view, const struct rd_planned_port *port, size_t n,
-		      const struct rd_backend6 *backend)
+		      const struct rd_slot *backend)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct rd_range *range = &port->ranges[i];
 
 		for (uint32_t s = 0; s < range->count; s++)
-			if (view->plan.slots[range->family][range->first + s].id == backend->id)
+			if (view->plan.slots[range->first + s].id == backend->id)
 				return true;
 	}
 	return false;
@@ -239,7 +239,7 @@ static void add_outcomes(const struct rd_view *view, const struct rd_planned_por
 	add_number(table, rd_maps_chosen(&view->maps, port, id));
 	rd_table_add(table, "%u", stats->failed);
 	rd_table_tone(table, RD_TONE_WARNING, stats->failed);
-	rd_table_add(table, "%u", stats->open);
+	rd_table_add(table, "%u", rd_maps_open_now(&view->maps, id));
 }
 
 static void add_backends(const struct rd_view *view, const struct rd_planned *service,
@@ -249,8 +249,7 @@ static void add_backends(const struct rd_view *view, const struct rd_planned *se
 		const struct rd_range *range = &port->ranges[i];
 
 		for (uint32_t s = 0; s < range->count; s++) {
-			const struct rd_backend6 *slot =
-				&view->plan.slots[range->family][range->first + s];
+			const struct rd_slot *slot = &view->plan.slots[range->first + s];
 			struct rd_ip ip = rd_ip_from_bytes(
 				range->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6, slot->addr);
 			char text[RD_IP_PORT_TEXT];
@@ -434,16 +433,14 @@ static void add_maps(const struct rd_view *view, struct rd_table *table)
 		static const struct {
 			enum rd_map map;
 			uint32_t family;
-		} frontends[] = {{RD_MAP_FRONTENDS4, RD_4}, {RD_MAP_FRONTENDS6, RD_6}},
-		  backends[] = {{RD_MAP_BACKENDS4, RD_4}, {RD_MAP_BACKENDS6, RD_6}};
+		} frontends[] = {{RD_MAP_FRONTENDS4, RD_4}, {RD_MAP_FRONTENDS6, RD_6}};
 		const char *name = rd_map_name((enum rd_map)i);
 
-		for (size_t f = 0; f < RD_FAMILIES; f++) {
+		for (size_t f = 0; f < RD_FAMILIES; f++)
 			if (frontends[f].map == (enum rd_map)i)
 				add_fill(table, name, view->plan.n_frontends[f], entries[i]);
-			if (backends[f].map == (enum rd_map)i)
-				add_fill(table, name, view->plan.ranges[f].used_count, entries[i]);
-		}
+		if (i == RD_MAP_BACKENDS)
+			add_fill(table, name, view->plan.ranges.used_count, entries[i]);
 		if (i == RD_MAP_NODEADDRS)
 			add_fill(table, name, view->plan.n_nodes, entries[i]);
 		if (i == RD_MAP_SERVICES)

@@ -18,10 +18,10 @@
 #include "system.h"
 
 /* Of all nodes together; not preallocated. */
-#define NODE_ADDRESSES 65536U
+#define NODE_ADDRESSES 16384U
 /* Pairs of a client and a Service port with session affinity; when there are
  * more, the one longest not used makes way. */
-#define AFFINITY_ENTRIES 16384U
+#define AFFINITY_ENTRIES 8192U
 
 /* Some 2,000 records: a watcher that reads ten times a second keeps up with
  * 20,000 connects a second. */
@@ -286,8 +286,8 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	case RD_MAP_FRONTENDS4:
 	case RD_MAP_FRONTENDS6:
 		return limits.max_frontends;
-	case RD_MAP_BACKENDS4:
-	case RD_MAP_BACKENDS6:
+	case RD_MAP_BACKENDS:
+	case RD_MAP_BACKEND_STATS:
 		return limits.max_slots;
 	case RD_MAP_SERVICES:
 	case RD_MAP_SERVICE_STATS:
@@ -295,8 +295,6 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 		return limits.max_ports;
 	case RD_MAP_EVENTS:
 		return EVENT_BYTES;
-	case RD_MAP_BACKEND_STATS:
-		return limits.max_slots * RD_FAMILIES;
 	case RD_MAP_SOCKETS:
 		return dp->config.socket_slots;
 	case RD_MAP_AGENT:

@@ -13,8 +13,7 @@
 static const char *const map_names[] = {
 	[RD_MAP_FRONTENDS4] = "rd_frontends4",
 	[RD_MAP_FRONTENDS6] = "rd_frontends6",
-	[RD_MAP_BACKENDS4] = "rd_backends4",
-	[RD_MAP_BACKENDS6] = "rd_backends6",
+	[RD_MAP_BACKENDS] = "rd_backends",
 	[RD_MAP_SOCKETS] = "rd_sockets",
 	[RD_MAP_SPILL] = "rd_spill",
 	[RD_MAP_UDP_FLOWS] = "rd_udp_flows",
@@ -45,8 +44,7 @@ static const struct mapped {
 	size_t value_size;
 	size_t pointer; /* offset in struct rd_maps */
 } mapped[] = {
-	{RD_MAP_BACKENDS4, sizeof(struct rd_backend4), offsetof(struct rd_maps, backends4)},
-	{RD_MAP_BACKENDS6, sizeof(struct rd_backend6), offsetof(struct rd_maps, backends6)},
+	{RD_MAP_BACKENDS, sizeof(struct rd_slot), offsetof(struct rd_maps, backends)},
 	{RD_MAP_SOCKETS, sizeof(struct rd_socket), offsetof(struct rd_maps, sockets)},
 	{RD_MAP_FILTER, sizeof(struct rd_filter), offsetof(struct rd_maps, filter)},
 	{RD_MAP_SERVICE_STATS, sizeof(struct rd_service_stats),
@@ -181,42 +179,27 @@ struct rd_limits rd_limits_of(uint32_t max_services, uint32_t max_backends)
 {
 	return (struct rd_limits){
 		.max_services = max_services,
-		/* Two ports each, and two addresses per port in each family: an average,
-		 * what is full is said by name. */
-		.max_ports = max_services * 2,
+		/* Three ports to two Services, and two addresses of a Service in each
+		 * family: an average, what is full is said by name. */
+		.max_ports = max_services + (max_services + 1) / 2,
 		.max_frontends = max_services * 2,
 		/* A changed set is written beside the old one before it replaces it, and
 		 * ranges wait for a grace period before they are used again. */
-		.max_slots = max_backends + max_backends / 4 + 64,
+		.max_slots = max_backends + max_backends / 8 + 64,
 	};
 }
 
 struct rd_limits rd_maps_limits(const struct rd_maps *maps)
 {
 	return (struct rd_limits){
-		.max_services = maps->entries[RD_MAP_SERVICES] / 2,
+		.max_services = maps->entries[RD_MAP_FRONTENDS4] / 2,
 		.max_ports = maps->entries[RD_MAP_SERVICES],
 		.max_frontends = maps->entries[RD_MAP_FRONTENDS4],
-		.max_slots = maps->entries[RD_MAP_BACKENDS4],
+		.max_slots = maps->entries[RD_MAP_BACKENDS],
 	};
 }
 
 /* ---- reading ----------------------------------------------------------------------- */
-
-static struct rd_backend6 slot4(const void *slots, uint32_t index)
-{
-	const struct rd_backend4 *b = (const struct rd_backend4 *)slots + index;
-	struct rd_backend6 wide = {
-		.port = b->port, .flags = b->flags, .id = b->id, .service = b->service};
-
-	memcpy(wide.addr, b->addr, sizeof(b->addr));
-	return wide;
-}
-
-static struct rd_backend6 slot6(const void *slots, uint32_t index)
-{
-	return ((const struct rd_backend6 *)slots)[index];
-}
 
 static struct rd_key6 widen(const struct rd_key4 *key)
 {
@@ -326,9 +309,7 @@ static int adopt_frontends(const struct rd_maps *maps, struct rd_plan *plan, uin
 		int r;
 
 		key.key = family == RD_4 ? widen(raw) : *(const struct rd_key6 *)raw;
-		r = rd_plan_adopt_frontend(plan, &key, &values[i], family == RD_4 ? slot4 : slot6,
-					   family == RD_4 ? (void *)maps->backends4
-							  : (void *)maps->backends6);
+		r = rd_plan_adopt_frontend(plan, &key, &values[i], maps->backends);
 		if (r)
 			return r;
 	}
@@ -361,26 +342,6 @@ int rd_maps_adopt(const struct rd_maps *maps, struct rd_plan *plan)
 }
 
 /* ---- writing -------------------------------------------------------------------------- */
-
-static void write_slots(struct rd_maps *maps, const struct rd_plan *plan,
-			const struct rd_range *range)
-{
-	const struct rd_backend6 *from = plan->slots[range->family] + range->first;
-
-	if (range->family == RD_6) {
-		memcpy(maps->backends6 + range->first, from, range->count * sizeof(*from));
-		return;
-	}
-	for (uint32_t i = 0; i < range->count; i++) {
-		struct rd_backend4 slot = {.port = from[i].port,
-					   .flags = from[i].flags,
-					   .id = from[i].id,
-					   .service = from[i].service};
-
-		memcpy(slot.addr, from[i].addr, sizeof(slot.addr));
-		maps->backends4[range->first + i] = slot;
-	}
-}
 
 /* Write all frontends of one family in one system call. */
 static int put_frontends(struct rd_maps *maps, const struct rd_ops *ops, uint32_t family,
@@ -429,31 +390,31 @@ static int write_node(struct rd_maps *maps, const struct rd_op_node *op)
 	return bpf_map_delete_elem(fd, &op->address) && errno != ENOENT ? -errno : 0;
 }
 
-/* Add what a slot has counted to its Service port and backend. Programs may go
- * on counting there until the next grace period. */
-static void fold_slot(struct rd_maps *maps, uint32_t family, uint32_t index)
+/* Hand on what a slot that is given up has counted. Programs may go on counting
+ * there until the next grace period. */
+static void fold_slot(struct rd_maps *maps, const struct rd_plan *plan, uint32_t slot)
 {
-	struct rd_backend4 *slot4 = &maps->backends4[index];
-	struct rd_backend6 *slot6 = &maps->backends6[index];
-	uint32_t service = family == RD_6 ? slot6->service : slot4->service;
-	uint32_t id = family == RD_6 ? slot6->id : slot4->id;
-	__u64 *chosen = family == RD_6 ? &slot6->chosen : &slot4->chosen;
+	__u64 *chosen = &maps->backends[slot].chosen;
+	uint32_t moved;
 	uint64_t n;
 
-	if (!*(volatile __u64 *)chosen || service >= maps->entries[RD_MAP_SERVICE_STATS] ||
-	    id >= maps->entries[RD_MAP_BACKEND_STATS])
+	if (!*(volatile __u64 *)chosen)
 		return;
 	n = __atomic_exchange_n(chosen, 0, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&maps->service_stats[service].chosen, n, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&maps->backend_stats[id].chosen, n, __ATOMIC_RELAXED);
+	if (rd_plan_moved(plan, slot, &moved))
+		__atomic_fetch_add(&maps->backends[moved].chosen, n, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_add(&maps->service_stats[plan->slot_port[slot]].chosen, n,
+				   __ATOMIC_RELAXED);
 }
 
 void rd_maps_fold(struct rd_maps *maps, const struct rd_plan *plan)
 {
-	for (uint32_t f = 0; f < RD_FAMILIES; f++)
-		for (uint32_t i = rd_alloc_next_limbo(&plan->ranges[f], 0);
-		     i < plan->ranges[f].size; i = rd_alloc_next_limbo(&plan->ranges[f], i + 1))
-			fold_slot(maps, f, i);
+	const struct rd_alloc *ranges = &plan->ranges;
+
+	for (uint32_t i = rd_alloc_next_limbo(ranges, 0); i < ranges->size;
+	     i = rd_alloc_next_limbo(ranges, i + 1))
+		fold_slot(maps, plan, i);
 }
 
 int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct rd_ops *ops,
@@ -471,7 +432,8 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 			maps->latency[ops->names[i].id] = (struct rd_latency){0};
 		}
 	for (size_t i = 0; i < ops->n_slots; i++) {
-		write_slots(maps, plan, &ops->slots[i]);
+		memcpy(maps->backends + ops->slots[i].first, plan->slots + ops->slots[i].first,
+		       ops->slots[i].count * sizeof(*maps->backends));
 		*ret_writes += ops->slots[i].count;
 	}
 	for (size_t i = 0; i < ops->n_filter_set; i++)
@@ -497,7 +459,7 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 			return -errno;
 	for (size_t i = 0; i < ops->n_retired; i++)
 		for (uint32_t s = 0; s < ops->retired[i].count; s++)
-			fold_slot(maps, ops->retired[i].family, ops->retired[i].first + s);
+			fold_slot(maps, plan, ops->retired[i].first + s);
 	/* From here on, unconnected UDP sockets look again. */
 	if (ops->n_puts || ops->n_gone || ops->n_nodes)
 		__atomic_fetch_add(&maps->filter->epoch, 1, __ATOMIC_SEQ_CST);
@@ -522,14 +484,17 @@ static uint64_t count_slots(const struct rd_maps *maps, const struct rd_planned_
 	for (size_t i = 0; i < port->n_ranges; i++) {
 		const struct rd_range *range = &port->ranges[i];
 
-		for (uint32_t s = range->first; s < range->first + range->count; s++) {
-			bool v6 = range->family == RD_6;
-
-			if (!id || *id == (v6 ? maps->backends6[s].id : maps->backends4[s].id))
-				n += v6 ? maps->backends6[s].chosen : maps->backends4[s].chosen;
-		}
+		for (uint32_t s = range->first; s < range->first + range->count; s++)
+			if (!id || *id == maps->backends[s].id)
+				n += maps->backends[s].chosen;
 	}
 	return n;
+}
+
+/* A socket may outlive its Service, and then close on another's account. */
+static uint32_t positive(__s32 open)
+{
+	return open > 0 ? (uint32_t)open : 0;
 }
 
 void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *port,
@@ -537,7 +502,7 @@ void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *por
 {
 	const struct rd_service_stats *stats = &maps->service_stats[port->id];
 	uint64_t chosen = stats->chosen + count_slots(maps, port, NULL);
-	uint64_t flows = stats->flows, closed = stats->closed, established = stats->established;
+	uint64_t flows = stats->flows;
 
 	*ret_counts = (struct rd_counts){
 		/* They are read one after the other while programs count. */
@@ -546,10 +511,11 @@ void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *por
 		.refused = stats->refused,
 		.refused_local = stats->refused_local,
 		.affinity_hits = stats->affinity_hits,
-		.established = established,
+		.established = stats->established,
 		.failed = stats->failed,
 		.timed_out = stats->timed_out,
-		.open = established > closed ? established - closed : 0,
+		.open = positive(stats->open),
+		.latency_us = stats->latency_us,
 	};
 	for (size_t i = 0; i < RD_LATENCY_BUCKETS; i++)
 		ret_counts->latency[i] = maps->latency[port->id].bucket[i];
@@ -557,7 +523,12 @@ void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *por
 
 uint64_t rd_maps_chosen(const struct rd_maps *maps, const struct rd_planned_port *port, uint32_t id)
 {
-	return maps->backend_stats[id].chosen + count_slots(maps, port, &id);
+	return count_slots(maps, port, &id);
+}
+
+uint32_t rd_maps_open_now(const struct rd_maps *maps, uint32_t id)
+{
+	return positive(maps->backend_stats[id].open);
 }
 
 int rd_maps_totals(const struct rd_maps *maps, struct rd_totals *ret_totals)

@@ -11,8 +11,7 @@
 enum rd_map {
 	RD_MAP_FRONTENDS4,
 	RD_MAP_FRONTENDS6,
-	RD_MAP_BACKENDS4,
-	RD_MAP_BACKENDS6,
+	RD_MAP_BACKENDS,
 	RD_MAP_SOCKETS,
 	RD_MAP_SPILL,
 	RD_MAP_UDP_FLOWS,
@@ -38,8 +37,7 @@ struct rd_maps {
 	uint32_t entries[RD_MAPS];
 	bool writable;
 	/* Mapped memory of the arrays; read-only unless writable. */
-	struct rd_backend4 *backends4;
-	struct rd_backend6 *backends6;
+	struct rd_slot *backends;
 	struct rd_socket *sockets;
 	struct rd_filter *filter;
 	struct rd_service_stats *service_stats;
@@ -104,23 +102,26 @@ struct rd_counts {
 	uint64_t timed_out;
 	uint64_t open;			      /* now */
 	uint64_t latency[RD_LATENCY_BUCKETS]; /* see struct rd_latency */
+	uint64_t latency_us;
 };
 
 /* Count for one Service port of a plan that was adopted from these maps. */
 void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *port,
 		   struct rd_counts *ret_counts);
 
-/* The same for one of its backends, by its id: how often it was chosen. For what
- * became of that see struct rd_backend_stats. */
+/* The same for one of its backends, by its id: how often it was chosen. */
 uint64_t rd_maps_chosen(const struct rd_maps *maps, const struct rd_planned_port *port,
 			uint32_t id);
+
+/* TCP connections to a backend, by its id, that are established now. */
+uint32_t rd_maps_open_now(const struct rd_maps *maps, uint32_t id);
 
 /* Of the whole node: connects that were no Service's, and records of sockets
  * that had no slot of their own. Returns 0 or -errno. */
 int rd_maps_totals(const struct rd_maps *maps, struct rd_totals *ret_totals);
 
-/* Add what slots in limbo have counted to their Service ports and backends, after
- * a grace period and before rd_plan_grace. */
+/* Hand on what slots in limbo have counted: to the endpoint's new slot, or to its
+ * Service port. After a grace period and before rd_plan_grace. */
 void rd_maps_fold(struct rd_maps *maps, const struct rd_plan *plan);
 
 /* The agent's words of itself: write, or take a consistent copy. */

@@ -30,7 +30,7 @@ struct backend {
 	uint32_t id;
 	struct rd_ip ip;
 	uint16_t port;
-	struct rd_backend_stats stats;
+	uint64_t chosen, failed, open;
 };
 
 struct fill {
@@ -118,18 +118,15 @@ static int compare_backends(const void *a, const void *b)
 	return (left->id > right->id) - (left->id < right->id);
 }
 
-static struct backend take_slot(const struct rd_maps *maps, uint32_t family, uint32_t slot)
+static struct backend take_slot(const struct rd_maps *maps, uint32_t family, uint32_t index)
 {
-	const struct rd_backend4 *slot4 = &maps->backends4[slot];
-	const struct rd_backend6 *slot6 = &maps->backends6[slot];
-	bool v6 = family == RD_6;
+	const struct rd_slot *slot = &maps->backends[index];
 
 	return (struct backend){
-		.id = v6 ? slot6->id : slot4->id,
-		.ip = rd_ip_from_bytes(v6 ? RD_FAMILY_6 : RD_FAMILY_4,
-				       v6 ? slot6->addr : slot4->addr),
-		.port = v6 ? slot6->port : slot4->port,
-		.stats.chosen = v6 ? slot6->chosen : slot4->chosen,
+		.id = slot->id,
+		.ip = rd_ip_from_bytes(family == RD_6 ? RD_FAMILY_6 : RD_FAMILY_4, slot->addr),
+		.port = slot->port,
+		.chosen = slot->chosen,
 	};
 }
 
@@ -150,18 +147,15 @@ static uint32_t take_backends(struct rd_metrics *metrics, const struct rd_maps *
 		qsort(first, n, sizeof(*first), compare_backends);
 	for (size_t i = 0; i < n; i++) {
 		if (kept && first[kept - 1].id == first[i].id)
-			first[kept - 1].stats.chosen += first[i].stats.chosen;
+			first[kept - 1].chosen += first[i].chosen;
 		else
 			first[kept++] = first[i];
 	}
 	for (size_t i = 0; metrics->own.backends && i < kept; i++) {
-		struct rd_backend_stats stats = {0};
-
-		if (first[i].id < maps->entries[RD_MAP_BACKEND_STATS])
-			stats = maps->backend_stats[first[i].id];
-		first[i].stats.chosen += stats.chosen;
-		first[i].stats.failed = stats.failed;
-		first[i].stats.open = stats.open;
+		if (first[i].id >= maps->entries[RD_MAP_BACKEND_STATS])
+			continue;
+		first[i].failed = maps->backend_stats[first[i].id].failed;
+		first[i].open = rd_maps_open_now(maps, first[i].id);
 	}
 	return (uint32_t)kept;
 }
@@ -224,8 +218,7 @@ static void take_fills(struct rd_metrics *metrics, const struct rd_plan *plan,
 	add_fill(metrics, RD_MAP_SERVICES, plan->ids.used_count, limits->max_ports);
 	add_fill(metrics, RD_MAP_FRONTENDS4, plan->n_frontends[RD_4], limits->max_frontends);
 	add_fill(metrics, RD_MAP_FRONTENDS6, plan->n_frontends[RD_6], limits->max_frontends);
-	add_fill(metrics, RD_MAP_BACKENDS4, plan->ranges[RD_4].used_count, limits->max_slots);
-	add_fill(metrics, RD_MAP_BACKENDS6, plan->ranges[RD_6].used_count, limits->max_slots);
+	add_fill(metrics, RD_MAP_BACKENDS, plan->ranges.used_count, limits->max_slots);
 	add_fill(metrics, RD_MAP_BACKEND_STATS, plan->backend_ids.used_count,
 		 plan->backend_ids.size);
 	add_fill(metrics, RD_MAP_NODEADDRS, plan->n_nodes, maps->entries[RD_MAP_NODEADDRS]);
@@ -525,7 +518,7 @@ static void write_refused(struct rd_metrics *metrics, const struct family *famil
 }
 
 /* Some of the bounds that are counted, see struct rd_latency: with all of them
- * this would be half of the text. There is no _sum: it is not counted. */
+ * this would be half of the text. */
 static void write_latency(struct rd_metrics *metrics, const struct family *family,
 			  const struct row *row)
 {
@@ -547,6 +540,8 @@ static void write_latency(struct rd_metrics *metrics, const struct family *famil
 			count += row->counts.latency[i];
 		put_line(metrics, series, row->labels, bounds[b].le, count);
 	}
+	snprintf(series, sizeof(series), "%s_sum", family->name);
+	put_time(metrics, series, row->labels, row->counts.latency_us * 1000);
 	snprintf(series, sizeof(series), "%s_count", family->name);
 	put_line(metrics, series, row->labels, "", count);
 }
@@ -557,18 +552,16 @@ static void write_backend(struct rd_metrics *metrics, const struct family *famil
 			  const struct row *row, const struct backend *backend)
 {
 	char address[RD_IP_PORT_TEXT], label[RD_IP_PORT_TEXT + 16];
-	uint64_t value =
-		family->count == offsetof(struct rd_backend_stats, chosen) ? backend->stats.chosen
-		: family->count == offsetof(struct rd_backend_stats, open) ? backend->stats.open
-									   : backend->stats.failed;
+	uint64_t value;
 
+	memcpy(&value, (const char *)backend + family->count, sizeof(value));
 	snprintf(label, sizeof(label), ",backend=\"%s\"",
 		 rd_ip_port_format(&backend->ip, backend->port, address));
 	put_line(metrics, family->name, row->labels, label, value);
 }
 
 #define COUNT(field) .write = write_count, .count = offsetof(struct rd_counts, field)
-#define BACKEND(field) .backends = true, .count = offsetof(struct rd_backend_stats, field)
+#define BACKEND(field) .backends = true, .count = offsetof(struct backend, field)
 static const struct family families[] = {
 	{"redial_service_connects_total", "counter", "Sockets whose connect() was redialled.",
 	 .when = ALWAYS, COUNT(connects)},

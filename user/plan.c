@@ -31,7 +31,7 @@ RD_TREE_GENERATE(rd_planned_tree, rd_planned, entry, compare_planned)
 RD_TREE_GENERATE(rd_frontend_tree, rd_planned_frontend, entry, compare_frontends)
 
 /* The order of slots in a range: by address, then port. */
-static int compare_slots(const struct rd_backend6 *a, const struct rd_backend6 *b)
+static int compare_slots(const struct rd_slot *a, const struct rd_slot *b)
 {
 	return memcmp(a->addr, b->addr, sizeof(a->addr)) ?: a->port - b->port;
 }
@@ -49,16 +49,13 @@ int rd_plan_new(struct rd_plan *plan, const struct rd_limits *limits)
 
 	*plan = (struct rd_plan){.limits = *limits};
 	r = rd_alloc_new(&plan->ids, limits->max_ports);
-	r = r ?: rd_alloc_new(&plan->backend_ids, limits->max_slots * RD_FAMILIES);
-	for (int f = 0; f < RD_FAMILIES; f++) {
-		r = r ?: rd_alloc_new(&plan->ranges[f], limits->max_slots);
-		plan->slots[f] = calloc(limits->max_slots, sizeof(*plan->slots[f]));
-		if (!plan->slots[f])
-			r = -ENOMEM;
-	}
+	r = r ?: rd_alloc_new(&plan->backend_ids, limits->max_slots);
+	r = r ?: rd_alloc_new(&plan->ranges, limits->max_slots);
+	plan->slots = calloc(limits->max_slots, sizeof(*plan->slots));
+	plan->slot_port = calloc(limits->max_slots, sizeof(*plan->slot_port));
 	plan->by_id = calloc(limits->max_ports, sizeof(struct rd_planned *));
 	plan->filter_count = calloc(RD_FILTER_BITS, sizeof(*plan->filter_count));
-	if (!plan->by_id || !plan->filter_count)
+	if (!plan->slots || !plan->slot_port || !plan->by_id || !plan->filter_count)
 		r = -ENOMEM;
 	if (r)
 		rd_plan_free(plan);
@@ -106,10 +103,9 @@ void rd_plan_free(struct rd_plan *plan)
 		free_ports(service->ports, service->n_ports);
 		free(service);
 	}
-	for (int f = 0; f < RD_FAMILIES; f++) {
-		free(plan->slots[f]);
-		rd_alloc_free(&plan->ranges[f]);
-	}
+	free(plan->slots);
+	free(plan->slot_port);
+	rd_alloc_free(&plan->ranges);
 	rd_alloc_free(&plan->ids);
 	rd_alloc_free(&plan->backend_ids);
 	free(plan->by_id);
@@ -383,20 +379,20 @@ int rd_plan_adopt_service(struct rd_plan *plan, uint32_t id, const struct rd_ser
 	return 0;
 }
 
-/* Do the slots of a range make sense as endpoints of this Service port? */
-static bool is_sound(const struct rd_plan *plan, const struct rd_range *range, uint32_t service,
-		     struct rd_backend6 (*slot)(const void *slots, uint32_t index),
-		     const void *slots)
+/* Does a range make sense as endpoints of this Service port: inside the map, and
+ * either what the port has already or nobody's? */
+static bool is_sound(const struct rd_plan *plan, const struct rd_planned_port *port,
+		     const struct rd_range *range, const struct rd_slot *slots)
 {
 	if (range->first > plan->limits.max_slots ||
 	    range->count > plan->limits.max_slots - range->first)
 		return false;
-	for (uint32_t i = range->first; i < range->first + range->count; i++) {
-		struct rd_backend6 backend = slot(slots, i);
-
-		if (backend.id >= plan->backend_ids.size || backend.service != service)
+	for (size_t i = 0; i < port->n_ranges; i++)
+		if (!memcmp(&port->ranges[i], range, sizeof(*range)))
+			return true;
+	for (uint32_t i = range->first; i < range->first + range->count; i++)
+		if (slots[i].id >= plan->backend_ids.size || rd_alloc_is_used(&plan->ranges, i))
 			return false;
-	}
 	return true;
 }
 
@@ -404,7 +400,7 @@ static bool is_sound(const struct rd_plan *plan, const struct rd_range *range, u
  * is gone, if they are nobody else's. */
 static void set_aside(struct rd_plan *plan, const struct rd_range *range)
 {
-	struct rd_alloc *ranges = &plan->ranges[range->family];
+	struct rd_alloc *ranges = &plan->ranges;
 
 	for (uint64_t n = range->first; n < (uint64_t)range->first + range->count; n++) {
 		if (n >= ranges->size || rd_alloc_is_used(ranges, (uint32_t)n))
@@ -415,9 +411,7 @@ static void set_aside(struct rd_plan *plan, const struct rd_range *range)
 }
 
 static int adopt_range(struct rd_plan *plan, struct rd_planned_port *port,
-		       const struct rd_range *range,
-		       struct rd_backend6 (*slot)(const void *slots, uint32_t index),
-		       const void *slots)
+		       const struct rd_range *range, const struct rd_slot *slots)
 {
 	for (size_t i = 0; i < port->n_ranges; i++)
 		if (port->ranges[i].family == range->family &&
@@ -426,20 +420,18 @@ static int adopt_range(struct rd_plan *plan, struct rd_planned_port *port,
 	if (rd_array_grow(&port->ranges, port->n_ranges, sizeof(*port->ranges)))
 		return -ENOMEM;
 	port->ranges[port->n_ranges++] = *range;
-	(void)rd_alloc_adopt(&plan->ranges[range->family], range->first, range->count);
+	(void)rd_alloc_adopt(&plan->ranges, range->first, range->count);
 	for (uint32_t i = range->first; i < range->first + range->count; i++) {
-		plan->slots[range->family][i] = slot(slots, i);
-		/* What it counts stays in the map alone. */
-		plan->slots[range->family][i].chosen = 0;
-		(void)rd_alloc_adopt(&plan->backend_ids, plan->slots[range->family][i].id, 1);
+		plan->slots[i] = slots[i];
+		plan->slots[i].chosen = 0;
+		plan->slot_port[i] = port->id;
+		(void)rd_alloc_adopt(&plan->backend_ids, slots[i].id, 1);
 	}
 	return 0;
 }
 
 int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *key,
-			   const struct rd_frontend *value,
-			   struct rd_backend6 (*slot)(const void *slots, uint32_t index),
-			   const void *slots)
+			   const struct rd_frontend *value, const struct rd_slot *slots)
 {
 	struct rd_range range = {.family = key->family,
 				 .first = rd_word_first(value->word),
@@ -452,22 +444,21 @@ int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *k
 	frontend->in_map = true;
 	frontend->actual = *value;
 	plan->filter_count[filter_bit(key)]++;
-	if (!port || !is_sound(plan, &range, value->service, slot, slots)) {
+	if (!port || !is_sound(plan, port, &range, slots)) {
 		set_aside(plan, &range);
 		touch(plan, frontend);
 		return 0;
 	}
 	frontend->wanted = *value;
 	own(frontend, plan->by_id[value->service]);
-	return range.count ? adopt_range(plan, port, &range, slot, slots) : 0;
+	return range.count ? adopt_range(plan, port, &range, slots) : 0;
 }
 
 /* ---- endpoint sets --------------------------------------------------------------- */
 
-static const struct rd_backend6 *range_slots(const struct rd_plan *plan,
-					     const struct rd_range *range)
+static const struct rd_slot *range_slots(const struct rd_plan *plan, const struct rd_range *range)
 {
-	return plan->slots[range->family] + range->first;
+	return plan->slots + range->first;
 }
 
 static int compare_slots_search(const void *a, const void *b)
@@ -478,10 +469,10 @@ static int compare_slots_search(const void *a, const void *b)
 /* The id that this address and port have in one of the ranges.
  * Returns false if they are in none. */
 static bool find_backend_id(const struct rd_plan *plan, const struct rd_range *ranges, size_t n,
-			    uint32_t family, const struct rd_backend6 *backend, uint32_t *ret_id)
+			    uint32_t family, const struct rd_slot *backend, uint32_t *ret_id)
 {
 	for (size_t i = 0; i < n; i++) {
-		const struct rd_backend6 *found;
+		const struct rd_slot *found;
 
 		if (ranges[i].family != family)
 			continue;
@@ -495,9 +486,27 @@ static bool find_backend_id(const struct rd_plan *plan, const struct rd_range *r
 	return false;
 }
 
-static struct rd_backend6 to_slot(const struct rd_backend *backend, uint32_t service)
+bool rd_plan_moved(const struct rd_plan *plan, uint32_t slot, uint32_t *ret_slot)
 {
-	struct rd_backend6 slot = {.port = backend->port, .service = service};
+	const struct rd_planned_port *port = rd_plan_port(plan, plan->slot_port[slot]);
+	const struct rd_slot *was = &plan->slots[slot];
+
+	for (size_t i = 0; port && i < port->n_ranges; i++) {
+		const struct rd_slot *found =
+			bsearch(was, range_slots(plan, &port->ranges[i]), port->ranges[i].count,
+				sizeof(*found), compare_slots_search);
+
+		if (!found || found->id != was->id)
+			continue;
+		*ret_slot = (uint32_t)(found - plan->slots);
+		return true;
+	}
+	return false;
+}
+
+static struct rd_slot to_slot(const struct rd_backend *backend)
+{
+	struct rd_slot slot = {.port = backend->port};
 
 	memcpy(slot.addr, backend->ip.bytes, sizeof(slot.addr));
 	return slot;
@@ -506,12 +515,12 @@ static struct rd_backend6 to_slot(const struct rd_backend *backend, uint32_t ser
 static bool holds_set(const struct rd_plan *plan, const struct rd_range *range,
 		      const struct rd_wanted_set *set)
 {
-	const struct rd_backend6 *slots = range_slots(plan, range);
+	const struct rd_slot *slots = range_slots(plan, range);
 
 	if (range->family != family_index(set->family) || range->count != set->n)
 		return false;
 	for (size_t i = 0; i < set->n; i++) {
-		struct rd_backend6 slot = to_slot(&set->backends[i], 0);
+		struct rd_slot slot = to_slot(&set->backends[i]);
 
 		if (compare_slots(&slot, &slots[i]))
 			return false;
@@ -547,7 +556,7 @@ static void give_back_ranges(struct rd_plan *plan, const struct rd_planned_port 
 {
 	for (size_t i = 0; i < port->n_ranges; i++) {
 		const struct rd_range *range = &port->ranges[i];
-		const struct rd_backend6 *slots = range_slots(plan, range);
+		const struct rd_slot *slots = range_slots(plan, range);
 		uint32_t id;
 
 		for (uint32_t s = 0; s < range->count; s++)
@@ -557,7 +566,7 @@ static void give_back_ranges(struct rd_plan *plan, const struct rd_planned_port 
 						      range->family, &slots[s], &id)))
 				give_back(&plan->backend_ids, slots[s].id, 1);
 		if (!has_range(kept, range))
-			give_back(&plan->ranges[range->family], range->first, range->count);
+			give_back(&plan->ranges, range->first, range->count);
 	}
 }
 
@@ -569,7 +578,7 @@ static int fill_range(struct rd_plan *plan, const struct rd_planned_port *old,
 {
 	struct rd_range range = {.family = family_index(set->family), .count = (uint32_t)set->n};
 	struct rd_ops *ops = &plan->ops;
-	struct rd_backend6 *slots;
+	struct rd_slot *slots;
 	int r;
 
 	if (set->n > RD_MAX_COUNT || set->n > plan->backend_ids.size - plan->backend_ids.used_count)
@@ -578,12 +587,12 @@ static int fill_range(struct rd_plan *plan, const struct rd_planned_port *old,
 		if (rd_array_grow(&ops->new_backends, ops->n_new_backends + i,
 				  sizeof(*ops->new_backends)))
 			return -ENOMEM;
-	r = rd_alloc_take(&plan->ranges[range.family], range.count, &range.first);
+	r = rd_alloc_take(&plan->ranges, range.count, &range.first);
 	if (r)
 		return r;
-	slots = plan->slots[range.family] + range.first;
+	slots = plan->slots + range.first;
 	for (uint32_t i = 0; i < range.count; i++) {
-		struct rd_backend6 slot = to_slot(&set->backends[i], port->id);
+		struct rd_slot slot = to_slot(&set->backends[i]);
 
 		if (!(old && find_backend_id(plan, old->ranges, old->n_ranges, range.family, &slot,
 					     &slot.id)) &&
@@ -594,6 +603,7 @@ static int fill_range(struct rd_plan *plan, const struct rd_planned_port *old,
 			ops->new_backends[ops->n_new_backends++] = slot.id;
 		}
 		slots[i] = slot;
+		plan->slot_port[range.first + i] = port->id;
 	}
 	*ret_range = range;
 	return 0;
@@ -986,14 +996,12 @@ void rd_plan_applied(struct rd_plan *plan)
 
 uint32_t rd_plan_limbo(const struct rd_plan *plan)
 {
-	return plan->ids.limbo_count + plan->backend_ids.limbo_count +
-	       plan->ranges[RD_4].limbo_count + plan->ranges[RD_6].limbo_count;
+	return plan->ids.limbo_count + plan->backend_ids.limbo_count + plan->ranges.limbo_count;
 }
 
 void rd_plan_grace(struct rd_plan *plan)
 {
 	rd_alloc_grace(&plan->ids);
 	rd_alloc_grace(&plan->backend_ids);
-	for (int f = 0; f < RD_FAMILIES; f++)
-		rd_alloc_grace(&plan->ranges[f]);
+	rd_alloc_grace(&plan->ranges);
 }

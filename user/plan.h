@@ -25,15 +25,15 @@ struct rd_limits {
 	uint32_t max_services;	/* Services */
 	uint32_t max_ports;	/* Service ports: entries of rd_services */
 	uint32_t max_frontends; /* entries of rd_frontends4, and of rd_frontends6 */
-	uint32_t max_slots;	/* entries of rd_backends4, and of rd_backends6 */
+	uint32_t max_slots;	/* entries of rd_backends, for both families */
 };
 
 /* Both families, as an index. */
 enum { RD_4, RD_6, RD_FAMILIES };
 
-/* A run of slots in rd_backends4 or rd_backends6. */
+/* A run of slots in rd_backends. */
 struct rd_range {
-	uint32_t family; /* RD_4 or RD_6 */
+	uint32_t family; /* of the addresses: RD_4 or RD_6 */
 	uint32_t first;
 	uint32_t count;
 };
@@ -140,13 +140,14 @@ struct rd_plan {
 	struct rd_planned **by_id; /* max_ports pointers; NULL: the id is free */
 	struct rd_frontend_tree frontends;
 	SLIST_HEAD(, rd_planned_frontend) touched;
-	uint32_t n_frontends[RD_FAMILIES];	/* in the tree: in the maps, or soon */
-	struct rd_backend6 *slots[RD_FAMILIES]; /* what the maps hold, or will */
+	uint32_t n_frontends[RD_FAMILIES]; /* in the tree: in the maps, or soon */
+	struct rd_slot *slots;		   /* what the map holds, or will, but for what it counts */
+	uint32_t *slot_port;		   /* of which Service port each slot is, or was; its id */
 	struct rd_node_tree nodes;
 	uint32_t n_nodes;	/* in the tree */
 	uint32_t *filter_count; /* per bit of rd_filter: frontends that need it */
-	struct rd_alloc ranges[RD_FAMILIES];
-	struct rd_alloc ids; /* of Service ports */
+	struct rd_alloc ranges; /* of slots */
+	struct rd_alloc ids;	/* of Service ports */
 	struct rd_alloc backend_ids;
 	struct rd_ops ops;
 };
@@ -164,15 +165,12 @@ int rd_plan_adopt_service(struct rd_plan *plan, uint32_t id, const struct rd_ser
 /*
  * Take over a frontend and the slots it points at.
  *
- * @slots: the whole of rd_backends6, or of rd_backends4 in the same form, for
- * the key's family
+ * @slots: the whole of rd_backends
  * Returns 0 or -ENOMEM. A frontend that makes no sense (an unknown Service, a
  * range outside the map) will be deleted with the first operations.
  */
 int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *key,
-			   const struct rd_frontend *value,
-			   struct rd_backend6 (*slot)(const void *slots, uint32_t index),
-			   const void *slots);
+			   const struct rd_frontend *value, const struct rd_slot *slots);
 
 /* Take over an entry of rd_nodeaddrs. Returns 0 or -ENOMEM. */
 int rd_plan_adopt_node(struct rd_plan *plan, const struct rd_nodeaddr *address, uint32_t node);
@@ -220,6 +218,9 @@ struct rd_planned *rd_plan_find(const struct rd_plan *plan, const char *namespac
 struct rd_planned *rd_plan_next(const struct rd_plan *plan, struct rd_planned *previous);
 /* The Service port that has this id, or NULL. */
 const struct rd_planned_port *rd_plan_port(const struct rd_plan *plan, uint32_t id);
+/* Where the endpoint of a slot that has been given up is now, in rd_backends.
+ * Returns false if it is gone. */
+bool rd_plan_moved(const struct rd_plan *plan, uint32_t slot, uint32_t *ret_slot);
 /* The Service at this address, or NULL. */
 const struct rd_planned *rd_plan_owner(const struct rd_plan *plan,
 				       const struct rd_frontend_key *key);

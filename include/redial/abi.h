@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define RD_LAYOUT_VERSION 4
+#define RD_LAYOUT_VERSION 5
 
 /* Longest object name that Kubernetes allows for a namespace, a Service or a
  * port (RFC 1123 label), with its NUL. */
@@ -57,7 +57,7 @@ struct rd_key6 {
  * rd_frontends4/6: value. `word` says all that a connect needs, in one 64-bit
  * load, so that a reader sees the old endpoint set or the new one, whole:
  *
- *   bits  0..23  first        slot of the first backend in rd_backends4/6
+ *   bits  0..23  first        slot of the first backend in rd_backends
  *   bits 24..39  count        backends in the range; 0: connects are refused
  *   bits 40..47  flags        enum rd_flag
  *   bits 48..63  fingerprint  of the key this value belongs to
@@ -145,32 +145,20 @@ static inline __u16 rd_fingerprint6(const struct rd_key6 *key)
 /* ---- backends: where connections really go ----------------------------- */
 
 /*
- * rd_backends4: one slot. Two share a cache line. A Service port's endpoint set
- * is one contiguous range of slots, sorted by address, then port.
+ * rd_backends: one slot, for an endpoint of either family. Two share a cache
+ * line. A Service port's endpoint set is one contiguous range of slots, all of
+ * one family, sorted by address, then port.
  *
- * A connect counts here, in the line that it has just read; the agent adds what
- * a slot has counted to rd_service_stats and rd_backend_stats when the slot is
- * given up.
+ * A connect counts here, in the line that it has just read. When a slot is given
+ * up, the agent adds what it has counted to the endpoint's new slot, or to
+ * rd_service_stats if the endpoint is gone.
  */
-struct rd_backend4 {
-	__u8 addr[4];
-	__u16 port;
-	__u16 flags;   /* none yet */
-	__u32 id;      /* this endpoint of this Service port, for as long as it lives */
-	__u32 service; /* key into rd_services */
-	__u64 chosen;  /* connects and flows it was given to */
-	__u64 pad;
-};
-
-/* rd_backends6: one slot. */
-struct rd_backend6 {
+struct rd_slot {
 	__u8 addr[16];
 	__u16 port;
-	__u16 flags;
-	__u32 id;
-	__u32 service;
-	__u32 pad;
-	__u64 chosen;
+	__u16 pad;
+	__u32 id;     /* this endpoint of this Service port, for as long as it lives */
+	__u64 chosen; /* connects and flows it was given to */
 };
 
 /* ---- node addresses: where NodePorts answer ------------------------------- */
@@ -281,7 +269,7 @@ struct rd_socket {
 	__u16 dialled_port;
 	__u16 backend_port;
 	__u32 service; /* key into rd_services, at the time of the connect */
-	__u32 backend; /* rd_backend4/6 id, at the time of the connect */
+	__u32 backend; /* id of its slot, at the time of the connect */
 	__u8 family;   /* of the addresses: RD_IPV4 or RD_IPV6, also for a mapped socket */
 	__u8 protocol;
 	__u8 established; /* TCP: it has been; then a release closes it */
@@ -314,29 +302,25 @@ struct rd_service {
 
 /*
  * rd_service_stats[id of a Service port]: what happened at its addresses, since
- * it was first served. Two cache lines: the first one's writers are the connect
- * and send hooks, the second one's is the sock_ops program.
+ * it was first served. One cache line. What is 32 bits wide wraps.
  */
 struct rd_service_stats {
 	__u64 chosen;	     /* connects and flows; those of its present slots are counted there */
 	__u64 flows;	     /* taken up by unconnected UDP sockets */
 	__u64 refused;	     /* no endpoint can be used */
-	__u64 refused_local; /* the policy Local, and none on the node that was dialled */
 	__u64 affinity_hits; /* of connects and flows: the client's backend of before */
-	__u64 pad1[3];
-	/* TCP. Open now: established less closed. */
-	__u64 established;
-	__u64 failed;	 /* refused, reset or unreachable */
-	__u64 timed_out; /* no answer */
-	__u64 closed;	 /* of those established */
-	__u64 pad2[4];
+	__u64 established;   /* TCP */
+	__u64 latency_us;    /* TCP: the sum of what rd_latency counts */
+	__u32 refused_local; /* the policy Local, and none on the node that was dialled */
+	__u32 failed;	     /* TCP: refused, reset or unreachable */
+	__u32 timed_out;     /* TCP: no answer */
+	__s32 open;	     /* TCP: established now */
 };
 
-/* rd_backend_stats[id of a backend]. */
+/* rd_backend_stats[id of a slot]. */
 struct rd_backend_stats {
-	__u64 chosen; /* as above */
 	__u32 failed; /* TCP connects that failed or timed out; wraps */
-	__u32 open;   /* TCP connections established now */
+	__s32 open;   /* TCP connections established now */
 };
 
 /*
@@ -428,11 +412,10 @@ struct rd_agent {
 _Static_assert(sizeof(struct rd_key4) == 8, "one word");
 _Static_assert(sizeof(struct rd_key6) == 20, "no padding");
 _Static_assert(sizeof(struct rd_frontend) == 16, "word first, aligned");
-_Static_assert(sizeof(struct rd_backend4) == 32, "two to a cache line");
-_Static_assert(sizeof(struct rd_backend6) == 40, "no padding");
+_Static_assert(sizeof(struct rd_slot) == 32, "two to a cache line");
 _Static_assert(sizeof(struct rd_socket) == 64, "one cache line");
-_Static_assert(sizeof(struct rd_service_stats) == 128, "two cache lines");
-_Static_assert(sizeof(struct rd_backend_stats) == 16, "four to a cache line");
+_Static_assert(sizeof(struct rd_service_stats) == 64, "one cache line");
+_Static_assert(sizeof(struct rd_backend_stats) == 8, "no padding");
 _Static_assert(sizeof(struct rd_nodeaddr) == 20, "no padding");
 _Static_assert(sizeof(struct rd_client) == 16, "no padding");
 _Static_assert(sizeof(struct rd_pinned) == 40, "no padding");

@@ -48,10 +48,9 @@ static uint64_t chosen(const char *name, const char *address)
 	struct sockaddr_storage wanted = address_of(address, &(socklen_t){0});
 
 	for (uint32_t i = range->first; i < range->first + range->count; i++)
-		if (!memcmp(node.plan.slots[range->family][i].addr,
-			    &((struct sockaddr_in *)&wanted)->sin_addr, 4))
+		if (!memcmp(node.plan.slots[i].addr, &((struct sockaddr_in *)&wanted)->sin_addr, 4))
 			return rd_maps_chosen(rd_datapath_maps(node.datapath), port,
-					      node.plan.slots[range->family][i].id);
+					      node.plan.slots[i].id);
 	fail_msg("%s is no backend of %s", address, name);
 	return 0;
 }

@@ -354,7 +354,7 @@ def test_status_json(node, example):
          "getpeername4", "getpeername6", "sock_release", "sockops"), "attached")
     assert {row["cgroup_id"] for row in status["hooks"]} == {node.cgroup.stat().st_ino}
     used = {row["map"]: row["used"] for row in status["maps"]}
-    assert used["rd_frontends4"] == 4 and used["rd_services"] == 4 and used["rd_backends4"] == 6
+    assert used["rd_frontends4"] == 4 and used["rd_services"] == 4 and used["rd_backends"] == 6
     assert status["refused"] == []
 
 

@@ -110,7 +110,7 @@ static void sim_note_use(void)
 			continue;
 		for (uint32_t s = 0; s < rd_word_count(frontend->value.word); s++)
 			if (first + s < SIM_SLOTS)
-				sim.in_use[frontend->key.family][first + s] = true;
+				sim.in_use[first + s] = true;
 	}
 	for (size_t i = 0; i < SIM_PORTS; i++)
 		sim.id_in_use[i] |= sim.has_name[i];
@@ -141,9 +141,9 @@ void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 		assert_true(range->first + range->count <= sim.limits.max_slots);
 		for (uint32_t s = range->first; s < range->first + range->count; s++) {
 			/* Torn-free, and no reuse before a grace period. */
-			if (sim.in_use[range->family][s])
+			if (sim.in_use[s])
 				fail_msg("slot %u is written while it is in use", s);
-			sim.slots[range->family][s] = plan->slots[range->family][s];
+			sim.slots[s] = plan->slots[s];
 		}
 	}
 	for (size_t i = 0; i < ops->n_names; i++) {
@@ -209,11 +209,6 @@ void sim_grace(struct rd_plan *plan)
 	sim_note_use();
 }
 
-static struct rd_backend6 sim_slot(const void *slots, uint32_t index)
-{
-	return ((const struct rd_backend6 *)slots)[index];
-}
-
 int sim_adopt(struct rd_plan *plan)
 {
 	int r = 0;
@@ -224,8 +219,7 @@ int sim_adopt(struct rd_plan *plan)
 	for (size_t i = 0; !r && i < SIM_FRONTENDS; i++)
 		if (sim.frontends[i].there)
 			r = rd_plan_adopt_frontend(plan, &sim.frontends[i].key,
-						   &sim.frontends[i].value, sim_slot,
-						   sim.slots[sim.frontends[i].key.family]);
+						   &sim.frontends[i].value, sim.slots);
 	for (size_t i = 0; !r && i < SIM_NODES; i++)
 		if (sim.nodes[i].there)
 			r = rd_plan_adopt_node(plan, &sim.nodes[i].address, sim.nodes[i].node);

@@ -36,9 +36,9 @@ struct sim {
 	struct sim_frontend frontends[SIM_FRONTENDS];
 	bool has_name[SIM_PORTS];
 	struct rd_service names[SIM_PORTS];
-	struct rd_backend6 slots[RD_FAMILIES][SIM_SLOTS];
+	struct rd_slot slots[SIM_SLOTS];
 	/* What a program may still use: referenced since the last grace period. */
-	bool in_use[RD_FAMILIES][SIM_SLOTS];
+	bool in_use[SIM_SLOTS];
 	bool id_in_use[SIM_PORTS];
 };
 

@@ -1119,13 +1119,13 @@ static uint32_t backends_of(int key, const struct sim_frontend *frontend)
 	uint32_t family = frontend->key.family;
 
 	for (uint32_t i = 0; i < rd_word_count(frontend->value.word); i++) {
-		const struct rd_backend6 *slot = &sim.slots[family][first + i];
+		const struct rd_slot *slot = &sim.slots[first + i];
 		int ip = find_ip(backend_ips[family], ENDPOINTS, slot->addr);
 		int number = find_number(slot->port);
 
 		if (ip == NONE || number == NONE || has(backends, ip * NUMBERS + number))
 			WRONG(key, "slot %u is no endpoint, or one twice", first + i);
-		if (slot->service != frontend->value.service)
+		if (plan.slot_port[first + i] != frontend->value.service)
 			WRONG(key, "slot %u is another Service's", first + i);
 		backends |= 1U << (ip * NUMBERS + number);
 	}
@@ -1331,8 +1331,7 @@ static void end_history(void)
 	sim_sync(&plan);
 	check_maps(false);
 	sim_grace(&plan);
-	assert_int_equal(plan.ids.used_count + plan.backend_ids.used_count +
-				 plan.ranges[RD_4].used_count + plan.ranges[RD_6].used_count,
+	assert_int_equal(plan.ids.used_count + plan.backend_ids.used_count + plan.ranges.used_count,
 			 0);
 	rd_plan_free(&plan);
 }

@@ -282,15 +282,13 @@ static const char *wrong(const struct rd_frontend_key *key, const struct rd_fron
 	if (count != n)
 		return "the set has another size";
 	for (uint32_t i = 0; i < count; i++) {
-		const struct rd_backend6 *slot = &sim.slots[key->family][first + i];
+		const struct rd_slot *slot = &sim.slots[first + i];
 
 		if (memcmp(slot->addr, backends[i].ip.bytes, sizeof(slot->addr)) ||
 		    slot->port != backends[i].port)
 			return "another endpoint is in the slot";
-		if (slot->service != value->service)
-			return "the slot is another Service's";
-		if (slot->flags || slot->pad)
-			return "the slot has flags";
+		if (slot->pad || slot->chosen)
+			return "the slot is not clean";
 	}
 	return NULL;
 }
@@ -314,7 +312,7 @@ static uint32_t id_of(uint8_t ip, unsigned member)
 	struct rd_backend wanted = endpoint(false, member);
 
 	for (uint32_t i = 0; i < rd_word_count(value.word); i++) {
-		const struct rd_backend6 *slot = &sim.slots[RD_4][rd_word_first(value.word) + i];
+		const struct rd_slot *slot = &sim.slots[rd_word_first(value.word) + i];
 
 		if (!memcmp(slot->addr, wanted.ip.bytes, 16) && slot->port == wanted.port)
 			return slot->id;
@@ -395,7 +393,7 @@ TEST(a_service_without_endpoints_has_a_word_that_counts_none)
 	expect_ops(&plan, (struct sim_counts){.puts = 1});
 	expect_set(1, "web", 0);
 	sim_grace(&plan);
-	assert_int_equal(plan.ranges[RD_4].used_count, 0);
+	assert_int_equal(plan.ranges.used_count, 0);
 	assert_int_equal(plan.backend_ids.used_count, 0);
 	rd_plan_free(&plan);
 }
@@ -442,7 +440,7 @@ TEST(frontends_of_one_set_share_its_range_and_equal_sets_do_too)
 	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 3});
 	assert_int_equal(rd_word_first(value_of(1).word), rd_word_first(value_of(2).word));
 	assert_int_equal(rd_word_first(value_of(1).word), rd_word_first(value_of(3).word));
-	assert_int_equal(plan.ranges[RD_4].used_count, 3);
+	assert_int_equal(plan.ranges.used_count, 3);
 
 	/* One of them changes: the other keeps the range, the endpoints their ids. */
 	id = id_of(1, 0);
@@ -460,7 +458,7 @@ TEST(frontends_of_one_set_share_its_range_and_equal_sets_do_too)
 	state(&plan, args);
 	expect_ops(&plan, (struct sim_counts){.puts = 1});
 	sim_grace(&plan);
-	assert_int_equal(plan.ranges[RD_4].used_count, 3);
+	assert_int_equal(plan.ranges.used_count, 3);
 	assert_int_equal(plan.backend_ids.used_count, 3);
 	rd_plan_free(&plan);
 }
@@ -518,7 +516,7 @@ TEST(a_changed_endpoint_keeps_the_ids_of_the_others)
 	assert_int_not_equal(id_of(1, 3), second);
 	sim_grace(&plan);
 	assert_int_equal(plan.backend_ids.used_count, 3);
-	assert_int_equal(plan.ranges[RD_4].used_count, 3);
+	assert_int_equal(plan.ranges.used_count, 3);
 	rd_plan_free(&plan);
 }
 
@@ -557,7 +555,7 @@ TEST(a_removed_service_leaves_nothing)
 	sim_grace(&plan);
 	assert_int_equal(plan.ids.used_count, 0);
 	assert_int_equal(plan.backend_ids.used_count, 0);
-	assert_int_equal(plan.ranges[RD_4].used_count, 0);
+	assert_int_equal(plan.ranges.used_count, 0);
 	assert_int_equal(plan.n_services, 0);
 	assert_int_equal(plan.n_frontends[RD_4], 0);
 	assert_true(RB_EMPTY(&plan.frontends));
@@ -786,7 +784,7 @@ TEST(services_are_iterated_in_order_of_their_names)
 
 /* A copy of what the plan says of itself, to see that a refusal left no trace. */
 struct trace {
-	uint32_t services, frontends[RD_FAMILIES], ids, backend_ids, ranges[RD_FAMILIES], limbo;
+	uint32_t services, frontends[RD_FAMILIES], ids, backend_ids, ranges, limbo;
 };
 
 static struct trace trace_of(const struct rd_plan *plan)
@@ -796,7 +794,7 @@ static struct trace trace_of(const struct rd_plan *plan)
 		.frontends = {plan->n_frontends[RD_4], plan->n_frontends[RD_6]},
 		.ids = plan->ids.used_count,
 		.backend_ids = plan->backend_ids.used_count,
-		.ranges = {plan->ranges[RD_4].used_count, plan->ranges[RD_6].used_count},
+		.ranges = plan->ranges.used_count,
 		.limbo = rd_plan_limbo(plan),
 	};
 }
@@ -906,30 +904,30 @@ TEST(frontends_of_each_family_up_to_the_limit_and_not_one_more)
 	rd_plan_free(&plan);
 }
 
-TEST(slots_of_each_family_up_to_the_limit_and_not_one_more)
+TEST(slots_of_both_families_up_to_the_limit_and_not_one_more)
 {
 	struct rd_limits limits = roomy;
 	struct rd_plan plan;
-	struct service_args six = SIMPLE("six", 1, 0xff);
+	struct service_args six = SIMPLE("six", 1, 0x0f);
 
-	limits.max_slots = 8;
+	limits.max_slots = 12;
 	sim_begin(&plan, limits);
 	six.ports[0].sets[0].v6 = true;
 	state(&plan, SIMPLE("a", 1, 0x0f));
 	state(&plan, six);
 	sim_sync(&plan);
 	refuse_without_a_trace(&plan, SIMPLE("b", 2, 0x1f),
-			       "no room for 5 endpoints among 8 slots, see --max-backends");
+			       "no room for 5 endpoints among 12 slots, see --max-backends");
 	state(&plan, SIMPLE("b", 2, 0x0f));
 	sim_sync(&plan);
 	/* A change needs room beside what it replaces. */
 	refuse_without_a_trace(&plan, SIMPLE("b", 2, 0x01),
-			       "no room for 1 endpoints among 8 slots, see --max-backends");
+			       "no room for 1 endpoints among 12 slots, see --max-backends");
 	expect_set(2, "b", 0x0f);
 	/* What goes is free after a grace period only. */
 	drop(&plan, "a");
 	refuse(&plan, SIMPLE("b", 2, 0x01), -ENOSPC,
-	       "no room for 1 endpoints among 8 slots, see --max-backends");
+	       "no room for 1 endpoints among 12 slots, see --max-backends");
 	sim_sync(&plan);
 	sim_grace(&plan);
 	state(&plan, SIMPLE("b", 2, 0x01));
@@ -957,10 +955,10 @@ TEST(a_service_with_one_set_too_many_is_refused_whole)
 	struct rd_limits limits = roomy;
 	struct rd_plan plan;
 
-	limits.max_slots = 8;
+	limits.max_slots = 9;
 	sim_begin(&plan, limits);
 	refuse_without_a_trace(&plan, args,
-			       "no room for 9 endpoints among 8 slots, see --max-backends");
+			       "no room for 9 endpoints among 9 slots, see --max-backends");
 	assert_null(rd_plan_find(&plan, "default", "web"));
 	/* The same for a Service that is in, some of whose ids would stay. */
 	args.ports[1].sets[0].members = 0x1;
@@ -969,7 +967,7 @@ TEST(a_service_with_one_set_too_many_is_refused_whole)
 	args.ports[0].sets[0].members = 0x9;
 	args.ports[1].sets[0].members = 0x1ff;
 	refuse_without_a_trace(&plan, args,
-			       "no room for 9 endpoints among 8 slots, see --max-backends");
+			       "no room for 9 endpoints among 9 slots, see --max-backends");
 	expect_set(1, "web", 0x7);
 	expect_set(2, "web", 0x1);
 	rd_plan_free(&plan);
@@ -1136,8 +1134,7 @@ TEST(what_was_adopted_and_is_removed_leaves_nothing)
 	sim_grace(&plan);
 	assert_int_equal(plan.ids.used_count, 0);
 	assert_int_equal(plan.backend_ids.used_count, 0);
-	assert_int_equal(plan.ranges[RD_4].used_count, 0);
-	assert_int_equal(plan.ranges[RD_6].used_count, 0);
+	assert_int_equal(plan.ranges.used_count, 0);
 	rd_plan_free(&plan);
 }
 
@@ -1272,7 +1269,7 @@ TEST(an_adopted_backend_id_out_of_range_does_no_harm)
 	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x3));
 	sim_sync(&plan);
-	sim.slots[RD_4][rd_word_first(value_of(1).word)].id = 2 * SIM_SLOTS + 64 * 64;
+	sim.slots[rd_word_first(value_of(1).word)].id = 2 * SIM_SLOTS + 64 * 64;
 	sim_restart(&plan);
 	/* Giving it back must not write outside the allocator. */
 	drop(&plan, "web");
@@ -1297,7 +1294,7 @@ TEST(adopted_ranges_that_overlap_and_ids_that_repeat_do_not_spoil_the_counting)
 	drop(&plan, "b");
 	sim_sync(&plan);
 	sim_grace(&plan);
-	assert_int_equal(plan.ranges[RD_4].used_count, 0);
+	assert_int_equal(plan.ranges.used_count, 0);
 	assert_int_equal(plan.backend_ids.used_count, 0);
 	rd_plan_free(&plan);
 }
@@ -1898,7 +1895,7 @@ static void change_something(struct rd_plan *plan, bool tight)
  * no two endpoints with the same. */
 static void check_ids(void)
 {
-	static struct rd_backend6 by_id[2 * SIM_SLOTS];
+	static struct rd_slot by_id[2 * SIM_SLOTS];
 	static bool used[2 * SIM_SLOTS];
 
 	memset(used, 0, sizeof(used));
@@ -1908,7 +1905,7 @@ static void check_ids(void)
 		uint32_t count = frontend->there ? rd_word_count(frontend->value.word) : 0;
 
 		for (uint32_t s = first; s < first + count; s++) {
-			const struct rd_backend6 *slot = &sim.slots[frontend->key.family][s];
+			const struct rd_slot *slot = &sim.slots[s];
 
 			if (slot->id >= 2 * sim.limits.max_slots)
 				FAIL_SEED("backend id %u is out of range", slot->id);
@@ -2055,8 +2052,7 @@ static void random_history(struct rd_limits limits, bool tight, int steps)
 	sim_sync(&plan);
 	check_maps();
 	sim_grace(&plan);
-	if (plan.ids.used_count || plan.backend_ids.used_count || plan.ranges[RD_4].used_count ||
-	    plan.ranges[RD_6].used_count)
+	if (plan.ids.used_count || plan.backend_ids.used_count || plan.ranges.used_count)
 		FAIL_SEED("something is left taken when all is gone");
 	rd_plan_free(&plan);
 }
@@ -2102,7 +2098,7 @@ int main(void)
 		cmocka_unit_test(services_up_to_the_limit_and_not_one_more),
 		cmocka_unit_test(service_ports_up_to_the_limit_and_not_one_more),
 		cmocka_unit_test(frontends_of_each_family_up_to_the_limit_and_not_one_more),
-		cmocka_unit_test(slots_of_each_family_up_to_the_limit_and_not_one_more),
+		cmocka_unit_test(slots_of_both_families_up_to_the_limit_and_not_one_more),
 		cmocka_unit_test(a_service_with_one_set_too_many_is_refused_whole),
 		cmocka_unit_test(a_set_that_a_word_cannot_count_is_refused),
 		cmocka_unit_test(a_full_map_is_never_overfilled_while_operations_are_performed),
