@@ -41,7 +41,7 @@ static __always_inline void rd_count_latency(const struct rd_socket *record,
 		return;
 	__sync_fetch_and_add(&stats->latency_us, us);
 #pragma clang loop unroll(disable)
-	for (us >>= 6; us && bucket < RD_LATENCY_BUCKETS - 1; us >>= 1)
+	for (us >>= 7; us && bucket < RD_LATENCY_BUCKETS - 1; us >>= 2)
 		bucket++;
 	rd_count(latency->bucket[bucket % RD_LATENCY_BUCKETS]);
 }

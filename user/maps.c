@@ -179,9 +179,9 @@ struct rd_limits rd_limits_of(uint32_t max_services, uint32_t max_backends)
 {
 	return (struct rd_limits){
 		.max_services = max_services,
-		/* Three ports to two Services, and two addresses of a Service in each
+		/* Five ports to four Services, and two addresses of a Service in each
 		 * family: an average, what is full is said by name. */
-		.max_ports = max_services + (max_services + 1) / 2,
+		.max_ports = max_services + (max_services + 3) / 4,
 		.max_frontends = max_services * 2,
 		/* A changed set is written beside the old one before it replaces it, and
 		 * ranges wait for a grace period before they are used again. */

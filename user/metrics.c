@@ -517,35 +517,27 @@ static void write_refused(struct rd_metrics *metrics, const struct family *famil
 			 row->counts.refused_local);
 }
 
-/* Some of the bounds that are counted, see struct rd_latency: with all of them
- * this would be half of the text. */
 static void write_latency(struct rd_metrics *metrics, const struct family *family,
 			  const struct row *row)
 {
-	static const struct {
-		unsigned last; /* the bucket that ends there */
-		const char *le;
-	} bounds[] = {
-		{1, ",le=\"0.000128\""},  {2, ",le=\"0.000256\""},  {3, ",le=\"0.000512\""},
-		{4, ",le=\"0.001024\""},  {6, ",le=\"0.004096\""},  {8, ",le=\"0.016384\""},
-		{10, ",le=\"0.065536\""}, {12, ",le=\"0.262144\""}, {14, ",le=\"1.048576\""},
-		{15, ",le=\"+Inf\""},
+	static const char *const bounds[] = {
+		",le=\"0.000128\"", ",le=\"0.000512\"", ",le=\"0.002048\"", ",le=\"0.008192\"",
+		",le=\"0.032768\"", ",le=\"0.131072\"", ",le=\"0.524288\"", ",le=\"+Inf\"",
 	};
+	_Static_assert(RD_ARRAY_SIZE(bounds) == RD_LATENCY_BUCKETS, "a bound for each bucket");
 	uint64_t count = 0;
 	char series[80];
 
 	snprintf(series, sizeof(series), "%s_bucket", family->name);
-	for (size_t b = 0, i = 0; b < RD_ARRAY_SIZE(bounds); b++) {
-		for (; i <= bounds[b].last; i++)
-			count += row->counts.latency[i];
-		put_line(metrics, series, row->labels, bounds[b].le, count);
+	for (size_t i = 0; i < RD_LATENCY_BUCKETS; i++) {
+		count += row->counts.latency[i];
+		put_line(metrics, series, row->labels, bounds[i], count);
 	}
 	snprintf(series, sizeof(series), "%s_sum", family->name);
 	put_time(metrics, series, row->labels, row->counts.latency_us * 1000);
 	snprintf(series, sizeof(series), "%s_count", family->name);
 	put_line(metrics, series, row->labels, "", count);
 }
-_Static_assert(RD_LATENCY_BUCKETS == 16, "write_latency names the last bucket");
 
 /* One line for one backend, whose number is in stats. */
 static void write_backend(struct rd_metrics *metrics, const struct family *family,

@@ -325,10 +325,10 @@ struct rd_backend_stats {
 
 /*
  * rd_latency[id of a Service port]: how long TCP took to connect, from the first
- * packet to the answer. Bucket i counts what took less than 2^(i+6) us, and not
- * less than half of that; the last one the rest.
+ * packet to the answer. Bucket i counts what took less than 2^(2i+7) us, and not
+ * less than a quarter of that; the last one the rest.
  */
-#define RD_LATENCY_BUCKETS 16
+#define RD_LATENCY_BUCKETS 8
 struct rd_latency {
 	__u32 bucket[RD_LATENCY_BUCKETS];
 };

@@ -10,6 +10,7 @@ a machine that does nothing else: `make bench-control`.
 
 import ctypes
 import http.client
+import json
 import mmap
 import os
 import pathlib
@@ -17,6 +18,7 @@ import re
 import resource
 import statistics
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -68,6 +70,14 @@ def row(what, values, unit, target=""):
 def memory(agent):
     status = pathlib.Path(f"/proc/{agent.process.pid}/status").read_text(encoding="ascii")
     return [int(re.search(rf"{key}:\s+(\d+)", status).group(1)) / 1024 for key in ("VmHWM", "VmRSS")]
+
+
+def maps_memory(node):
+    """Of each pinned map: its name and the bytes that the kernel accounts to it."""
+    bpftool = next((path for path in ("/usr/sbin/bpftool", "/sbin/bpftool") if os.access(path, os.X_OK)), "bpftool")
+    for pin in sorted(node.bpffs.glob("rd_*")):
+        shown = subprocess.run([bpftool, "-j", "map", "show", "pinned", pin], capture_output=True, check=True)
+        yield pin.name, json.loads(shown.stdout)["bytes_memlock"]
 
 
 def processor_seconds(agent):
@@ -183,6 +193,9 @@ def measure(node, server):
     row("    the three", results["three"], "ms", "50")
     row("peak resident memory", results["peak"], "MB")
     row("settled resident memory", results["settled"], "MB", "96")
+    each = list(maps_memory(node))
+    print(f"memory of the maps, memlock: {sum(size for _, size in each) / 2**20:.1f} MiB, target 16: ", end="")
+    print(", ".join(f"{name[3:]} {size / 2**20:.1f}" for name, size in each if size >= 2**18))
     scrapes(node)
     agent_map = AgentMap(node.bpffs / "rd_agent")
     latencies = []

@@ -71,7 +71,7 @@ def example(node, tree):
         pod.serve()
         assert f"podIP: {pod.ip}," in manifest
     node.write("shop.yaml", manifest)
-    node.agent("--max-services", "16384", "--max-backends", "131072")
+    node.agent("--max-services", "16384", "--max-backends", "114688")
     node.pod("client").start(hold, "10.96.0.10", 80)
     wait_until(lambda: node.json("sockets"), "the client is connected")
 

@@ -111,7 +111,7 @@ static size_t count(const char *text, const char *part)
 TEST(histograms_are_cumulative)
 {
 	static const char tail[] = "{namespace=\"default\",service=\"web-0\",port=\"80\","
-				   "protocol=\"TCP\",le=\"0.000512\"} 6\n";
+				   "protocol=\"TCP\",le=\"0.002048\"} 3\n";
 	struct rd_plan plan;
 	size_t pieces;
 	char *text;
@@ -119,14 +119,16 @@ TEST(histograms_are_cumulative)
 	service_stats[0].chosen = 21;
 	for (unsigned i = 0; i < 6; i++)
 		latency[0].bucket[i] = i;
-	latency[0].bucket[15] = 6;
+	latency[0].bucket[7] = 6;
+	service_stats[0].latency_us = 2500001;
 	add_ports(&plan, 1);
 	text = write_all(&plan, &pieces);
 	assert_int_equal(pieces, 1);
 	assert_non_null(strstr(text, tail));
-	assert_non_null(strstr(text, "le=\"0.001024\"} 10\n"));
-	assert_non_null(strstr(text, "le=\"1.048576\"} 15\n"));
+	assert_non_null(strstr(text, "le=\"0.008192\"} 6\n"));
+	assert_non_null(strstr(text, "le=\"0.524288\"} 15\n"));
 	assert_non_null(strstr(text, "le=\"+Inf\"} 21\n"));
+	assert_non_null(strstr(text, "protocol=\"TCP\"} 2.500001000\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_bucket{le=\"0.002\"} 3\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_bucket{le=\"+Inf\"} 4\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_sum 1.500000000\n"));
