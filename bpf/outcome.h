@@ -53,13 +53,14 @@ static __always_inline void rd_outcome(struct bpf_sock_ops *ops, struct rd_socke
 	__u32 id = record->backend;
 	struct rd_backend_stats *backend = bpf_map_lookup_elem(&rd_backend_stats, &id);
 
-	if (!stats || !backend)
+	if (!stats)
 		return;
 	if (ops->args[1] == BPF_TCP_ESTABLISHED) {
 		record->established = 1;
 		rd_count(stats->established);
 		rd_count(stats->open);
-		rd_count(backend->open);
+		if (backend)
+			rd_count(backend->open);
 		rd_count_latency(record, stats);
 		return;
 	}
@@ -68,7 +69,8 @@ static __always_inline void rd_outcome(struct bpf_sock_ops *ops, struct rd_socke
 		rd_count(stats->timed_out);
 	else
 		rd_count(stats->failed);
-	rd_count(backend->failed);
+	if (backend)
+		rd_count(backend->failed);
 }
 
 #endif

@@ -9,6 +9,7 @@
 
 #include "address.h"
 #include "backend.h"
+#include "dns.h"
 #include "event.h"
 #include "flow.h"
 #include "maps.h"
@@ -47,15 +48,17 @@ static __always_inline int rd_redial(struct bpf_sock_addr *ctx, enum rd_form for
 	struct rd_peer dialled = rd_peer_load(ctx, form);
 	struct rd_choice choice;
 	struct rd_found found;
+	_Bool here;
 
 	if (!filter || !rd_service_find(ctx, filter, &dialled, form, &found)) {
 		rd_count_miss();
 		rd_socket_forget(ctx);
 		return RD_PROCEED;
 	}
-	if (!rd_word_count(found.word))
+	here = rd_dns_choose(&found, form, &choice);
+	if (!here && !rd_word_count(found.word))
 		return rd_refuse(ctx, form, &dialled, &found);
-	if (!rd_backend_choose(ctx, &found, form, &choice)) {
+	if (!here && !rd_backend_choose(ctx, &found, form, &choice)) {
 		rd_socket_forget(ctx);
 		return RD_PROCEED;
 	}
@@ -78,7 +81,9 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 	struct rd_flows *flows = rd_flows_get(ctx, 0);
 	struct rd_flow *flow = flows ? rd_flow_to(flows, &dialled, form) : NULL;
 	struct rd_choice choice = {};
+	struct rd_peer former = {};
 	struct rd_found found;
+	_Bool here, kept;
 	__u64 epoch;
 
 	if (!filter)
@@ -86,10 +91,10 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 	/* Read before the look-up, so that a change during it is noticed later. */
 	epoch = *(const volatile __u64 *)&filter->epoch;
 	if (flow) {
-		rd_addr_load(choice.peer.addr, flow->backend_addr, form);
-		choice.peer.port = flow->backend_port;
+		rd_addr_load(former.addr, flow->backend_addr, form);
+		former.port = flow->backend_port;
 		if (flow->epoch == epoch) {
-			rd_peer_store(ctx, form, &choice.peer);
+			rd_peer_store(ctx, form, &former);
 			return RD_PROCEED;
 		}
 	}
@@ -98,23 +103,21 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 			rd_flow_forget(flows, &dialled, form);
 		return RD_PROCEED;
 	}
-	if (!rd_word_count(found.word))
+	here = rd_dns_choose(&found, form, &choice);
+	if (!here && !rd_word_count(found.word))
 		return rd_refuse(ctx, form, &dialled, &found);
-	if (flow) {
-		struct rd_peer former = choice.peer;
-
-		if (!rd_backend_find(found.word, &former, form, &choice)) {
-			if (!rd_backend_choose(ctx, &found, form, &choice))
-				return RD_PROCEED;
-			rd_count_flow(&found, &choice);
-			rd_tell(ctx, form, &dialled, &found, &choice, RD_FLOW);
-		}
-		rd_flow_set_backend(flow, &choice.peer, form, epoch);
-	} else {
-		if (!rd_backend_choose(ctx, &found, form, &choice))
-			return RD_PROCEED;
+	kept = flow && !here && rd_backend_find(found.word, &former, form, &choice);
+	if (!here && !kept && !rd_backend_choose(ctx, &found, form, &choice))
+		return RD_PROCEED;
+	if (here)
+		epoch = RD_ASK_AGAIN;
+	if (!kept && !(flow && !rd_peer_compare(&former, &choice.peer, form))) {
 		rd_count_flow(&found, &choice);
 		rd_tell(ctx, form, &dialled, &found, &choice, RD_FLOW);
+	}
+	if (flow) {
+		rd_flow_set_backend(flow, &choice.peer, form, epoch);
+	} else {
 		flows = flows ?: rd_flows_get(ctx, BPF_SK_STORAGE_GET_F_CREATE);
 		/* Without memory the datagram goes its way, and an answer would come
 		 * from the backend's own address. */

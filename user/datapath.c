@@ -301,6 +301,8 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	case RD_MAP_FILTER:
 	case RD_MAP_TOTALS:
 	case RD_MAP_WATCH:
+	case RD_MAP_DNS:
+	case RD_MAP_DNS_LIFE:
 		return 1;
 	case RD_MAP_NODEADDRS:
 		return NODE_ADDRESSES;

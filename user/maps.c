@@ -5,9 +5,11 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static const char *const map_names[] = {
@@ -26,6 +28,8 @@ static const char *const map_names[] = {
 	[RD_MAP_TOTALS] = "rd_totals",
 	[RD_MAP_EVENTS] = "rd_events",
 	[RD_MAP_WATCH] = "rd_watch",
+	[RD_MAP_DNS] = "rd_dns",
+	[RD_MAP_DNS_LIFE] = "rd_dns_life",
 	[RD_MAP_SERVICES] = "rd_services",
 	[RD_MAP_AGENT] = "rd_agent",
 };
@@ -53,6 +57,7 @@ static const struct mapped {
 	 offsetof(struct rd_maps, backend_stats)},
 	{RD_MAP_LATENCY, sizeof(struct rd_latency), offsetof(struct rd_maps, latency)},
 	{RD_MAP_WATCH, sizeof(struct rd_watch), offsetof(struct rd_maps, watch)},
+	{RD_MAP_DNS, sizeof(struct rd_dns), offsetof(struct rd_maps, dns)},
 	{RD_MAP_AGENT, sizeof(struct rd_agent), offsetof(struct rd_maps, agent)},
 };
 
@@ -98,6 +103,7 @@ void rd_maps_close(struct rd_maps *maps)
 			munmap(*pointer_of(maps, &mapped[i]), length_of(maps, &mapped[i]));
 	for (int i = 0; i < RD_MAPS; i++)
 		rd_close_cleanup(&maps->fd[i]);
+	rd_close_cleanup(&maps->life);
 	*maps = RD_MAPS_NONE;
 }
 
@@ -549,6 +555,43 @@ int rd_maps_totals(const struct rd_maps *maps, struct rd_totals *ret_totals)
 		ret_totals->misses += each[i].misses;
 		ret_totals->spills += each[i].spills;
 	}
+	return 0;
+}
+
+/* ---- the responder on this node ----------------------------------------------------------- */
+
+/* Put a socket into rd_dns_life that will be gone when this process is. Only one
+ * that has a port can be in there. */
+static int begin_life(struct rd_maps *maps)
+{
+	_rd_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_in loopback = {.sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	__u32 zero = 0;
+
+	if (maps->life >= 0)
+		return 0;
+	if (fd < 0 || bind(fd, (struct sockaddr *)&loopback, sizeof(loopback)) ||
+	    bpf_map_update_elem(maps->fd[RD_MAP_DNS_LIFE], &zero, &fd, BPF_ANY))
+		return -errno;
+	maps->life = fd;
+	fd = -1;
+	return 0;
+}
+
+int rd_maps_serve_dns(struct rd_maps *maps, const struct rd_dns *dns)
+{
+	int r = begin_life(maps);
+
+	/* Programs read the address only before the time. */
+	if (r || memcmp(maps->dns->addr4, dns->addr4, sizeof(*dns) - sizeof(dns->until_ns))) {
+		__atomic_store_n(&maps->dns->until_ns, 0, __ATOMIC_SEQ_CST);
+		*maps->dns = (struct rd_dns){0};
+	}
+	if (r)
+		return r;
+	memcpy(maps->dns->addr4, dns->addr4, sizeof(*dns) - sizeof(dns->until_ns));
+	__atomic_store_n(&maps->dns->until_ns, dns->until_ns, __ATOMIC_SEQ_CST);
 	return 0;
 }
 

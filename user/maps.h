@@ -24,6 +24,8 @@ enum rd_map {
 	RD_MAP_TOTALS,
 	RD_MAP_EVENTS,
 	RD_MAP_WATCH,
+	RD_MAP_DNS,
+	RD_MAP_DNS_LIFE,
 	RD_MAP_SERVICES,
 	RD_MAP_AGENT,
 	RD_MAPS
@@ -36,6 +38,7 @@ struct rd_maps {
 	int fd[RD_MAPS]; /* owned; -1: not open */
 	uint32_t entries[RD_MAPS];
 	bool writable;
+	int life; /* a socket, in rd_dns_life; -1: none */
 	/* Mapped memory of the arrays; read-only unless writable. */
 	struct rd_slot *backends;
 	struct rd_socket *sockets;
@@ -44,11 +47,12 @@ struct rd_maps {
 	struct rd_backend_stats *backend_stats;
 	struct rd_latency *latency;
 	struct rd_watch *watch;
+	struct rd_dns *dns;
 	struct rd_agent *agent;
 };
 
 /* A value to begin with: nothing open. */
-#define RD_MAPS_NONE ((struct rd_maps){.fd = {[0 ... RD_MAPS - 1] = -1}})
+#define RD_MAPS_NONE ((struct rd_maps){.fd = {[0 ... RD_MAPS - 1] = -1}, .life = -1})
 
 /*
  * Open the maps pinned in `bpffs`.
@@ -123,6 +127,15 @@ int rd_maps_totals(const struct rd_maps *maps, struct rd_totals *ret_totals);
 /* Hand on what slots in limbo have counted: to the endpoint's new slot, or to its
  * Service port. After a grace period and before rd_plan_grace. */
 void rd_maps_fold(struct rd_maps *maps, const struct rd_plan *plan);
+
+/*
+ * From now on the clients of frontends with RD_FLAG_DNS come here, for as long
+ * as the calling process lives and until dns->until_ns, or until this is called
+ * again. until_ns 0: no longer.
+ *
+ * Returns 0 or -errno.
+ */
+int rd_maps_serve_dns(struct rd_maps *maps, const struct rd_dns *dns);
 
 /* The agent's words of itself: write, or take a consistent copy. */
 void rd_maps_say(struct rd_maps *maps, const struct rd_agent *agent);

@@ -35,6 +35,7 @@ enum rd_flag {
 	RD_FLAG_AFFINITY = 1 << 0, /* affinity_seconds is not 0 */
 	RD_FLAG_LOCAL = 1 << 1,	   /* RD_SCOPE_NODE_PORT: refuse at other nodes' addresses; where
 				    * one has endpoints, its address is a frontend of its own */
+	RD_FLAG_DNS = 1 << 2,	   /* answered on this node: see rd_dns */
 };
 
 /* rd_frontends4: key. 8 bytes, so that hash and comparison are one word. */
@@ -161,6 +162,24 @@ struct rd_slot {
 	__u64 chosen; /* connects and flows it was given to */
 };
 
+/* In the place of a slot's id: the connection goes to no endpoint. */
+#define RD_NO_BACKEND 0xffffffffU
+
+/* ---- the responder on this node -------------------------------------------- */
+
+/*
+ * rd_dns[0]: where the agent answers DNS. A frontend with RD_FLAG_DNS leads there
+ * instead of to its endpoints, as long as until_ns has not passed and the agent's
+ * socket is in rd_dns_life, out of which the kernel takes it when the agent dies.
+ */
+struct rd_dns {
+	__u64 until_ns; /* CLOCK_MONOTONIC, coarse; 0: not served */
+	__u8 addr4[4];
+	__u8 addr6[16];
+	__u16 port4; /* 0: not in this family */
+	__u16 port6;
+};
+
 /* ---- node addresses: where NodePorts answer ------------------------------- */
 
 /* rd_nodeaddrs: value. */
@@ -230,8 +249,11 @@ struct rd_pinned {
  * of the one that was taken up first. */
 #define RD_FLOWS 32
 
+/* No epoch: it is to be looked at with every datagram. */
+#define RD_ASK_AGAIN 0xffffffffffffffffULL
+
 struct rd_flow {
-	__u64 epoch; /* of rd_filter, when the backend was last found eligible */
+	__u64 epoch; /* of rd_filter, when the backend was last found eligible; or RD_ASK_AGAIN */
 	__u8 dialled_addr[16];
 	__u8 backend_addr[16];
 	__u16 dialled_port;
@@ -413,6 +435,7 @@ _Static_assert(sizeof(struct rd_key4) == 8, "one word");
 _Static_assert(sizeof(struct rd_key6) == 20, "no padding");
 _Static_assert(sizeof(struct rd_frontend) == 16, "word first, aligned");
 _Static_assert(sizeof(struct rd_slot) == 32, "two to a cache line");
+_Static_assert(sizeof(struct rd_dns) == 32, "no padding");
 _Static_assert(sizeof(struct rd_socket) == 64, "one cache line");
 _Static_assert(sizeof(struct rd_service_stats) == 64, "one cache line");
 _Static_assert(sizeof(struct rd_backend_stats) == 8, "no padding");
