@@ -41,6 +41,7 @@ struct waiting {
 	char namespace[RD_LABEL_MAX];
 	char name[RD_LABEL_MAX];
 	struct rd_error reason;
+	bool whole; /* nothing of it is as it should be */
 };
 
 RB_HEAD(waiting_tree, waiting);
@@ -82,6 +83,7 @@ struct agent {
 	uint64_t last_queued_ns;   /* realtime */
 	uint64_t last_sync_ns;
 	struct rd_sync_times syncs;
+	struct rd_programming_times programmings;
 	/* What the reconcile under way took, for the log. */
 	uint64_t resolve_ns, plan_ns, apply_ns;
 	int result;
@@ -168,6 +170,7 @@ static void begin_saying(struct agent *agent)
 
 	said->pid = (uint32_t)getpid();
 	said->started_ns = rd_realtime_ns();
+	agent->store.started_ns = (int64_t)said->started_ns;
 	said->max_services = agent->config->max_services;
 	said->max_backends = agent->config->max_backends;
 	snprintf(said->version, sizeof(said->version), "%s", REDIAL_VERSION);
@@ -315,6 +318,7 @@ static int wait_for_room(struct agent *agent, const struct rd_object *service,
 		       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name),
 		       RD_TEXT("reason", reason->text));
 	waiting->reason = *reason;
+	waiting->whole = whole;
 	return 0;
 }
 
@@ -725,6 +729,39 @@ static int plan_and_apply(struct agent *agent, struct rd_name_set *names)
 	return plan_waiting(agent) ?: apply(agent);
 }
 
+/*
+ * The changes of a Service's endpoints are in the maps: note how long ago what
+ * triggered them was (I3). The clocks of two machines are not quite the same.
+ */
+static void note_programmed(struct agent *agent, const struct rd_service_name *name, uint64_t now)
+{
+	const struct waiting *waiting = find_waiting(agent, name->namespace, name->name);
+	bool planned = rd_plan_find(&agent->plan, name->namespace, name->name);
+	struct rd_object *slice = NULL;
+
+	/* The change will be in the maps when there is room, or a Service. */
+	if ((waiting && waiting->whole) ||
+	    !rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name))
+		return;
+	while ((slice = rd_store_next_slice(&agent->store, name->namespace, name->name, slice))) {
+		uint64_t trigger = (uint64_t)slice->slice.pending_ns;
+
+		if (planned && trigger)
+			rd_programming_times_add(&agent->programmings,
+						 now > trigger ? now - trigger : 0);
+		slice->slice.pending_ns = 0;
+	}
+}
+
+static void note_all_programmed(struct agent *agent, struct rd_name_set *names)
+{
+	struct rd_service_name *name;
+	uint64_t now = rd_realtime_ns();
+
+	for (name = rd_name_set_first(names); name; name = rd_name_set_next(name))
+		note_programmed(agent, name, now);
+}
+
 /* Make a plan of what is in the maps. */
 static int adopt(struct agent *agent)
 {
@@ -774,6 +811,8 @@ static int reconcile_once(struct agent *agent)
 		agent->store.all_dirty = false;
 		r = plan_and_apply(agent, &names);
 	}
+	if (!r)
+		note_all_programmed(agent, &names);
 	rd_name_set_clear(&names);
 	return r;
 }
@@ -1000,6 +1039,7 @@ static void look(void *context, struct rd_probed *ret_probed)
 		.maps = rd_datapath_maps(agent->datapath),
 		.own = {.said = &agent->said,
 			.syncs = &agent->syncs,
+			.programmings = &agent->programmings,
 			.last_queued_ns = agent->last_queued_ns,
 			.last_sync_ns = agent->last_sync_ns,
 			.outcomes = agent->config->track_outcomes,

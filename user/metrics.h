@@ -22,10 +22,23 @@ struct rd_sync_times {
 
 void rd_sync_times_add(struct rd_sync_times *times, uint64_t ns);
 
+/* Upper bounds of kube-proxy: 250 and 500 ms, each second to 59, each fifth to
+ * 115, each thirtieth to 300; the last bucket has none. */
+#define RD_PROGRAMMING_BUCKETS (2 + 59 + 12 + 7 + 1)
+
+/* How long endpoints took from their change to the maps. */
+struct rd_programming_times {
+	uint64_t bucket[RD_PROGRAMMING_BUCKETS]; /* each for itself */
+	uint64_t sum_ns;
+};
+
+void rd_programming_times_add(struct rd_programming_times *times, uint64_t ns);
+
 /* What the agent knows of itself. Times are CLOCK_REALTIME, 0: never. */
 struct rd_own_numbers {
 	const struct rd_agent *said;
 	const struct rd_sync_times *syncs;
+	const struct rd_programming_times *programmings;
 	uint64_t last_queued_ns; /* a change was noticed */
 	uint64_t last_sync_ns;	 /* a sync ended well */
 	bool outcomes;		 /* TCP outcomes are counted */

@@ -740,6 +740,53 @@ TEST(creation_times_are_seconds_since_the_epoch)
 	}
 }
 
+static int64_t decode_trigger(const char *kind, const char *annotation)
+{
+	struct rd_decoded decoded = {0};
+	struct rd_error error;
+	char json[300];
+	int64_t triggered;
+
+	snprintf(json, sizeof(json),
+		 "{\"kind\":\"%s\",\"metadata\":{\"name\":\"a\",\"annotations\":{"
+		 "\"endpoints.kubernetes.io/last-change-trigger-time\":%s}}}",
+		 kind, annotation);
+	assert_int_equal(rd_decode(json, "test", &decoded, &error), 0);
+	triggered = decoded.objects[0]->slice.triggered_ns;
+	rd_decoded_clear(&decoded);
+	return triggered;
+}
+
+TEST(I3_trigger_times_are_nanoseconds_and_anything_else_is_none)
+{
+	static const struct {
+		const char *time;
+		int64_t triggered;
+	} rows[] = {
+		{"\"2026-11-22T10:50:22Z\"", 1795344622000000000},
+		{"\"2026-11-22T10:50:22.5Z\"", 1795344622500000000},
+		{"\"2026-11-22T10:50:22.000000001Z\"", 1795344622000000001},
+		{"\"2026-11-22T10:50:22.9999999999Z\"", 1795344622999999999},
+		{"\"2262-04-11T23:47:16.854775807Z\"", INT64_MAX},
+		{"\"2262-04-11T23:47:16.854775808Z\"", 0},
+		{"\"9999-12-31T23:59:59Z\"", 0},
+		{"\"1969-12-31T23:59:59Z\"", 0},
+		{"\"2026-11-22T10:50:22\"", 0},
+		{"\"2026-11-22T10:50:22.5\"", 0},
+		{"\"2026-11-22T10:50:22Zulu\"", 0},
+		{"\"2026-11-22T10:50:22+01:00\"", 0},
+		{"\"\"", 0},
+		{"\"now\"", 0},
+		{"null", 0},
+		{"7", 0},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		assert_int_equal(decode_trigger("EndpointSlice", rows[i].time), rows[i].triggered);
+		assert_int_equal(decode_trigger("Endpoints", rows[i].time), rows[i].triggered);
+	}
+}
+
 /* A name of n letters. */
 static int decode_named(const char *kind, int n, struct rd_error *error)
 {
@@ -979,6 +1026,8 @@ TEST(slices_that_are_wrong_are_refused_with_a_reason)
 		 "Endpoints default/web: port 99999 is not a port, which is 1 to 65535"},
 		{"{\"kind\":\"Endpoints\",\"metadata\":{\"name\":\"web\",\"annotations\":[]}}",
 		 "Endpoints default/web: annotations must be an object"},
+		{"{\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"web\",\"annotations\":[]}}",
+		 "EndpointSlice default/web: annotations must be an object"},
 	};
 
 	EXPECT_ERRORS(rows);
@@ -1596,6 +1645,7 @@ int main(void)
 		cmocka_unit_test(a_kind_of_another_api_group_is_another_kind),
 		cmocka_unit_test(more_kinds_than_have_room_are_counted_all_the_same),
 		cmocka_unit_test(creation_times_are_seconds_since_the_epoch),
+		cmocka_unit_test(I3_trigger_times_are_nanoseconds_and_anything_else_is_none),
 		cmocka_unit_test(names_are_as_long_as_kubernetes_allows_and_no_longer),
 		cmocka_unit_test(documents_that_are_wrong_are_refused_with_a_reason),
 		cmocka_unit_test(a_list_whose_items_are_no_list_is_refused),

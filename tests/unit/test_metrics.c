@@ -48,6 +48,26 @@ TEST(a_sync_goes_to_the_first_bucket_that_it_does_not_exceed)
 	assert_int_equal(times.bucket[15], 1);
 }
 
+TEST(I3_endpoints_go_to_the_first_bucket_of_kube_proxy_that_they_do_not_exceed)
+{
+	static const struct {
+		uint64_t ms;
+		size_t bucket;
+	} rows[] = {
+		{0, 0},	      {250, 0},	    {251, 1},	  {500, 1},	{501, 2},     {1000, 2},
+		{1001, 3},    {59000, 60},  {59001, 61},  {60000, 61},	{60001, 62},  {115000, 72},
+		{115001, 73}, {120000, 73}, {120001, 74}, {300000, 79}, {300001, 80}, {9000000, 80},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct rd_programming_times times = {0};
+
+		rd_programming_times_add(&times, rows[i].ms * 1000000);
+		assert_int_equal(times.bucket[rows[i].bucket], 1);
+		assert_int_equal(times.sum_ns, rows[i].ms * 1000000);
+	}
+}
+
 /* ---- all of it ------------------------------------------------------------------------- */
 
 #define PORTS 4000
@@ -60,7 +80,10 @@ static char *write_all(const struct rd_plan *plan, size_t *ret_pieces)
 	struct rd_maps maps = RD_MAPS_NONE;
 	struct rd_agent said = {.version = "0.1.0"};
 	struct rd_sync_times syncs = {.bucket = {2, 1, [15] = 1}, .sum_ns = 1500000000};
-	struct rd_own_numbers own = {.said = &said, .syncs = &syncs, .outcomes = true};
+	struct rd_programming_times programmings = {.bucket = {1, 0, 1, [72] = 1, [80] = 1},
+						    .sum_ns = 500000000000};
+	struct rd_own_numbers own = {
+		.said = &said, .syncs = &syncs, .programmings = &programmings, .outcomes = true};
 	struct rd_metrics *metrics;
 	char *all = calloc(1, 1);
 	size_t length = 0, n;
@@ -108,6 +131,8 @@ static size_t count(const char *text, const char *part)
 	return n;
 }
 
+#define PROGRAMMING "kubeproxy_network_programming_duration_seconds_"
+
 TEST(histograms_are_cumulative)
 {
 	static const char tail[] = "{namespace=\"default\",service=\"web-0\",port=\"80\","
@@ -130,6 +155,13 @@ TEST(histograms_are_cumulative)
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_bucket{le=\"0.002\"} 3\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_bucket{le=\"+Inf\"} 4\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_sum 1.500000000\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"0.250\"} 1\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"0.500\"} 1\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"1.000\"} 2\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"115.000\"} 3\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"300.000\"} 3\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"+Inf\"} 4\n"));
+	assert_non_null(strstr(text, PROGRAMMING "sum 500.000000000\n"));
 	free(text);
 	rd_plan_free(&plan);
 }
@@ -147,8 +179,8 @@ TEST(pieces_make_up_each_line_once)
 	assert_true(pieces > 10);
 	assert_int_equal(count(text, "\nredial_service_connects_total{"), PORTS);
 	assert_int_equal(count(text, "\nredial_service_tcp_open{"), PORTS);
-	/* Of Services, and the two of syncs. */
-	assert_int_equal(count(text, "le=\"+Inf\"}"), PORTS + 2);
+	/* Of Services, the two of syncs and that of endpoints. */
+	assert_int_equal(count(text, "le=\"+Inf\"}"), PORTS + 3);
 	assert_int_equal(count(text, "# TYPE redial_service_tcp_open "), 1);
 	assert_int_equal(count(text, "# TYPE redial_service_tcp_connect_duration_seconds "), 1);
 	free(text);
@@ -161,6 +193,8 @@ int main(void)
 		cmocka_unit_test(a_label_is_escaped),
 		cmocka_unit_test(a_label_is_cut_at_a_whole_character),
 		cmocka_unit_test(a_sync_goes_to_the_first_bucket_that_it_does_not_exceed),
+		cmocka_unit_test(
+			I3_endpoints_go_to_the_first_bucket_of_kube_proxy_that_they_do_not_exceed),
 		cmocka_unit_test(histograms_are_cumulative),
 		cmocka_unit_test(pieces_make_up_each_line_once),
 	};
