@@ -35,7 +35,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
-CORE := alloc clusterip ip model nodeport plan reason repeat resolve util
+CORE := alloc assign clusterip ip model nodeport plan reason repeat resolve syncs util
 EDGE := agent api base64 cgroupname commands credentials datapath decode healthcheck http httpd inspect json json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector secret source_dir source_kube system table view watch yaml \
 	cmd_check cmd_cleanup cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,

@@ -42,8 +42,7 @@ struct fill {
 struct rd_metrics {
 	struct rd_own_numbers own;
 	struct rd_agent said;
-	struct rd_sync_times syncs;
-	struct rd_programming_times programmings;
+	struct rd_syncs syncs;
 	struct rd_totals totals;
 	bool has_totals;
 	struct fill fills[8];
@@ -60,38 +59,6 @@ struct rd_metrics {
 	size_t length;
 	char text[RD_METRICS_PIECE + MARGIN];
 };
-
-void rd_sync_times_add(struct rd_sync_times *times, uint64_t ns)
-{
-	size_t i = 0;
-
-	while (i < RD_SYNC_BUCKETS - 1 && ns > 1000000ULL << i)
-		i++;
-	times->bucket[i]++;
-	times->sum_ns += ns;
-}
-
-/* The bound of a bucket in ms, but for the last one. */
-static uint32_t programming_bound(size_t bucket)
-{
-	if (bucket < 2)
-		return 250 * ((uint32_t)bucket + 1);
-	if (bucket < 61)
-		return 1000 * ((uint32_t)bucket - 1);
-	if (bucket < 73)
-		return 60000 + 5000 * ((uint32_t)bucket - 61);
-	return 120000 + 30000 * ((uint32_t)bucket - 73);
-}
-
-void rd_programming_times_add(struct rd_programming_times *times, uint64_t ns)
-{
-	size_t i = 0;
-
-	while (i < RD_PROGRAMMING_BUCKETS - 1 && ns > programming_bound(i) * 1000000ULL)
-		i++;
-	times->bucket[i]++;
-	times->sum_ns += ns;
-}
 
 /* ---- taking the numbers ---------------------------------------------------------------- */
 
@@ -264,7 +231,6 @@ int rd_metrics_new(const struct rd_plan *plan, const struct rd_maps *maps,
 	metrics->own = *own;
 	metrics->said = *own->said;
 	metrics->syncs = *own->syncs;
-	metrics->programmings = *own->programmings;
 	metrics->has_totals = !rd_maps_totals(maps, &metrics->totals);
 	take_fills(metrics, plan, maps);
 	if (take_ports(metrics, plan, maps)) {
@@ -417,19 +383,14 @@ static void write_histogram(struct rd_metrics *metrics, const struct histogram *
 	put_line(metrics, series, "", "", count);
 }
 
-static uint32_t sync_bound(size_t bucket)
-{
-	return 1U << bucket;
-}
-
 static void write_syncs(struct rd_metrics *metrics, const char *name, const char *help)
 {
 	write_histogram(metrics, &(struct histogram){.name = name,
 						     .help = help,
-						     .bucket = metrics->syncs.bucket,
+						     .bucket = metrics->syncs.took,
 						     .n = RD_SYNC_BUCKETS,
-						     .bound_ms = sync_bound,
-						     .sum_ns = metrics->syncs.sum_ns});
+						     .bound_ms = rd_sync_bound_ms,
+						     .sum_ns = metrics->syncs.took_sum_ns});
 }
 
 static void write_programmings(struct rd_metrics *metrics)
@@ -439,10 +400,10 @@ static void write_programmings(struct rd_metrics *metrics)
 		&(struct histogram){.name = "kubeproxy_network_programming_duration_seconds",
 				    .help = "How long endpoints took from what changed them to "
 					    "the maps.",
-				    .bucket = metrics->programmings.bucket,
+				    .bucket = metrics->syncs.programmed,
 				    .n = RD_PROGRAMMING_BUCKETS,
-				    .bound_ms = programming_bound,
-				    .sum_ns = metrics->programmings.sum_ns});
+				    .bound_ms = rd_programming_bound_ms,
+				    .sum_ns = metrics->syncs.programmed_sum_ns});
 }
 
 static void write_fills(struct rd_metrics *metrics)
@@ -532,9 +493,9 @@ static void write_node(struct rd_metrics *metrics)
 		    "The same under the name that kube-proxy gives it.");
 	write_programmings(metrics);
 	write_one_time(metrics, "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "gauge",
-		       "When the last sync ended well.", metrics->own.last_sync_ns);
+		       "When the last sync ended well.", metrics->syncs.last_sync_ns);
 	write_one_time(metrics, "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "gauge",
-		       "When a change was last noticed.", metrics->own.last_queued_ns);
+		       "When a change was last noticed.", metrics->syncs.last_queued_ns);
 	write_process(metrics);
 }
 

@@ -33,41 +33,6 @@ TEST(a_label_is_cut_at_a_whole_character)
 	check_escape("abc", 1, "");
 }
 
-TEST(a_sync_goes_to_the_first_bucket_that_it_does_not_exceed)
-{
-	struct rd_sync_times times = {0};
-
-	rd_sync_times_add(&times, 0);
-	rd_sync_times_add(&times, 1000000);
-	rd_sync_times_add(&times, 1000001);
-	rd_sync_times_add(&times, 16384000000ULL);
-	rd_sync_times_add(&times, 16384000001ULL);
-	assert_int_equal(times.bucket[0], 2);
-	assert_int_equal(times.bucket[1], 1);
-	assert_int_equal(times.bucket[14], 1);
-	assert_int_equal(times.bucket[15], 1);
-}
-
-TEST(I3_endpoints_go_to_the_first_bucket_of_kube_proxy_that_they_do_not_exceed)
-{
-	static const struct {
-		uint64_t ms;
-		size_t bucket;
-	} rows[] = {
-		{0, 0},	      {250, 0},	    {251, 1},	  {500, 1},	{501, 2},     {1000, 2},
-		{1001, 3},    {59000, 60},  {59001, 61},  {60000, 61},	{60001, 62},  {115000, 72},
-		{115001, 73}, {120000, 73}, {120001, 74}, {300000, 79}, {300001, 80}, {9000000, 80},
-	};
-
-	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
-		struct rd_programming_times times = {0};
-
-		rd_programming_times_add(&times, rows[i].ms * 1000000);
-		assert_int_equal(times.bucket[rows[i].bucket], 1);
-		assert_int_equal(times.sum_ns, rows[i].ms * 1000000);
-	}
-}
-
 /* ---- all of it ------------------------------------------------------------------------- */
 
 #define PORTS 4000
@@ -79,11 +44,13 @@ static char *write_all(const struct rd_plan *plan, size_t *ret_pieces)
 {
 	struct rd_maps maps = RD_MAPS_NONE;
 	struct rd_agent said = {.version = "0.1.0"};
-	struct rd_sync_times syncs = {.bucket = {2, 1, [15] = 1}, .sum_ns = 1500000000};
-	struct rd_programming_times programmings = {.bucket = {1, 0, 1, [72] = 1, [80] = 1},
-						    .sum_ns = 500000000000};
-	struct rd_own_numbers own = {
-		.said = &said, .syncs = &syncs, .programmings = &programmings, .outcomes = true};
+	struct rd_syncs syncs = {.took = {2, 1, [15] = 1},
+				 .took_sum_ns = 1500000000,
+				 .programmed = {1, 0, 1, [72] = 1, [80] = 1},
+				 .programmed_sum_ns = 500000000000,
+				 .last_queued_ns = 3000000000,
+				 .last_sync_ns = 4000000000};
+	struct rd_own_numbers own = {.said = &said, .syncs = &syncs, .outcomes = true};
 	struct rd_metrics *metrics;
 	char *all = calloc(1, 1);
 	size_t length = 0, n;
@@ -155,6 +122,8 @@ TEST(histograms_are_cumulative)
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_bucket{le=\"0.002\"} 3\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_bucket{le=\"+Inf\"} 4\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_sum 1.500000000\n"));
+	assert_non_null(strstr(text, "_last_queued_timestamp_seconds 3.000000000\n"));
+	assert_non_null(strstr(text, "rules_last_timestamp_seconds 4.000000000\n"));
 	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"0.250\"} 1\n"));
 	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"0.500\"} 1\n"));
 	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"1.000\"} 2\n"));
@@ -192,9 +161,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_label_is_escaped),
 		cmocka_unit_test(a_label_is_cut_at_a_whole_character),
-		cmocka_unit_test(a_sync_goes_to_the_first_bucket_that_it_does_not_exceed),
-		cmocka_unit_test(
-			I3_endpoints_go_to_the_first_bucket_of_kube_proxy_that_they_do_not_exceed),
 		cmocka_unit_test(histograms_are_cumulative),
 		cmocka_unit_test(pieces_make_up_each_line_once),
 	};
