@@ -332,6 +332,33 @@ def test_a_node_that_leaves_is_not_healthy_and_alive(node, more):
     wait_until(lambda: get(node, "/healthz")[0] == 200, "it stays")
 
 
+def test_i1_a_node_that_the_server_does_not_have_is_not_healthy_and_alive(kube):
+    node = kube.node
+
+    def becomes(status):
+        wait_until(lambda: get(node, "/healthz")[0] == status, f"/healthz is {status}")
+        assert json.loads(get(node, "/healthz")[2])["nodeEligible"] == (status == 200)
+        assert get(node, "/livez")[0] == 200 and get(node, "/readyz")[0] == 200
+
+    kube.put(node_manifest("other", "192.168.50.2"))
+    kube.agent(*BIND[:2])
+    becomes(503)
+    here = node_manifest("node1", "192.168.50.1")
+    kube.put(here)
+    becomes(200)
+    kube.put({**here, "spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]}})
+    becomes(503)
+    kube.put(here)
+    becomes(200)
+    meta = {**here["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    kube.put({**here, "metadata": meta})
+    becomes(503)
+    kube.put(here)
+    becomes(200)
+    kube.delete("nodes", "node1", "")
+    becomes(503)
+
+
 # ---- many Services, and clients that misbehave ------------------------------------------------
 
 

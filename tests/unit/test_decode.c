@@ -151,6 +151,7 @@ static void say_node(const struct rd_node_spec *node)
 	if (node->zone)
 		say(" in %s", node->zone);
 	say_ips(" at", node->addresses, node->n_addresses);
+	say("%s", node->leaving ? " leaving" : "");
 }
 
 /* One line for each object. */
@@ -1322,6 +1323,41 @@ TEST(B7_a_nodes_zone_and_addresses_are_decoded)
 	EXPECT_ERRORS(errors);
 }
 
+TEST(I1_a_node_that_is_deleted_or_about_to_be_is_leaving)
+{
+#define TAINTED(taints)                                                                            \
+	"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"},\"spec\":{\"taints\":" taints "}}"
+	static const struct row rows[] = {
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"}}", "Node /n1"},
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"deletionTimestamp\":"
+		 "\"2026-11-22T10:50:22Z\"}}",
+		 "Node /n1 leaving"},
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"deletionTimestamp\":null}}",
+		 "Node /n1"},
+		{TAINTED("[{\"key\":\"ToBeDeletedByClusterAutoscaler\",\"value\":\"1\","
+			 "\"effect\":\"NoSchedule\"}]"),
+		 "Node /n1 leaving"},
+		{TAINTED("[{\"key\":\"node.kubernetes.io/not-ready\"},"
+			 "{\"key\":\"ToBeDeletedByClusterAutoscaler\"},{\"key\":\"x\"}]"),
+		 "Node /n1 leaving"},
+		{TAINTED("[{\"key\":\"DeletionCandidateOfClusterAutoscaler\"}]"), "Node /n1"},
+		{TAINTED("[{\"key\":\"node.kubernetes.io/unschedulable\"}]"), "Node /n1"},
+		{TAINTED("[{\"key\":\"x\",\"value\":\"ToBeDeletedByClusterAutoscaler\"}]"),
+		 "Node /n1"},
+		{TAINTED("[]"), "Node /n1"},
+		{TAINTED("null"), "Node /n1"},
+	};
+	static const struct row errors[] = {
+		{TAINTED("{}"), "Node n1: taints must be a list"},
+		{TAINTED("[{\"key\":7}]"), "Node n1: key must be a string"},
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"},\"spec\":[]}",
+		 "Node n1: spec must be an object"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
 TEST(B9_traffic_policies_are_cluster_unless_they_say_local)
 {
 	static const struct row rows[] = {
@@ -1668,6 +1704,7 @@ int main(void)
 		cmocka_unit_test(B5_hints_are_decoded_and_an_empty_list_is_none),
 		cmocka_unit_test(B7_traffic_distribution_and_topology_annotations_are_not_read),
 		cmocka_unit_test(B7_a_nodes_zone_and_addresses_are_decoded),
+		cmocka_unit_test(I1_a_node_that_is_deleted_or_about_to_be_is_leaving),
 		cmocka_unit_test(B9_traffic_policies_are_cluster_unless_they_say_local),
 		cmocka_unit_test(C6_node_ports_are_decoded_and_0_is_none),
 		cmocka_unit_test(a_fraction_that_rounds_to_no_node_port_is_refused),
