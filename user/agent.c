@@ -169,6 +169,7 @@ static void begin_saying(struct agent *agent)
 	agent->store.started_ns = (int64_t)said->started_ns;
 	said->max_services = agent->config->max_services;
 	said->max_backends = agent->config->max_backends;
+	said->outcomes_off = !agent->config->track_outcomes;
 	snprintf(said->version, sizeof(said->version), "%s", REDIAL_VERSION);
 	snprintf(said->source, sizeof(said->source), "%s",
 		 agent->config->manifests ?: agent->config->kube_access->server);
