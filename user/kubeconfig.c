@@ -508,13 +508,24 @@ static int read_document(void *context, const char *json)
 	return r;
 }
 
-/* The YAML reader quotes an alias, which may be a password with a star before it. */
+/* The YAML reader quotes an alias and a tag, which may be a password with a star or
+ * an exclamation mark before it. */
 static void forget_quotation(struct rd_error *error)
 {
-	char *quotation = strstr(error->text, ": write *");
+	static const struct {
+		const char *text;
+		size_t kept;
+	} quotations[] = {
+		{": write *", 0},
+		{"unknown tag: ", sizeof("unknown tag") - 1},
+	};
 
-	if (quotation)
-		*quotation = '\0';
+	for (size_t i = 0; i < RD_ARRAY_SIZE(quotations); i++) {
+		char *quotation = strstr(error->text, quotations[i].text);
+
+		if (quotation)
+			quotation[quotations[i].kept] = '\0';
+	}
 }
 
 int rd_kube_access_load(const char *path, const char *context, struct rd_kube_access *ret,
