@@ -410,11 +410,12 @@ static int decode_ingress(const struct rd_json_place *place, const cJSON *root,
 /* The text without white space around it, which the API allows (C10). */
 static int copy_trimmed(const char *from, char to[RD_IP_TEXT])
 {
+	static const char space[] = " \t\n\v\f\r";
 	size_t n;
 
-	from += strspn(from, " \t\n");
-	n = strcspn(from, " \t\n");
-	if (n >= RD_IP_TEXT || from[n + strspn(from + n, " \t\n")])
+	from += strspn(from, space);
+	n = strcspn(from, space);
+	if (n >= RD_IP_TEXT || from[n + strspn(from + n, space)])
 		return -EINVAL;
 	memcpy(to, from, n);
 	to[n] = '\0';

@@ -1483,7 +1483,9 @@ TEST(C10_source_ranges_may_have_white_space_around_them)
 		 IS_WEB " from 10.0.0.0/8 fd00::/8" PORT_80},
 		{RANGES("[\" 10.0.0.0/8\",\"\\t192.0.2.0/24 \\n\",\"fd00::/8  \"]"),
 		 IS_WEB " from 10.0.0.0/8 192.0.2.0/24 fd00::/8" PORT_80},
+		{RANGES("[\"\\r\\f10.0.0.0/8\\u000b\\r\\n\"]"), IS_WEB " from 10.0.0.0/8" PORT_80},
 		{RANGES("[\"10.1.2.3/8\"]"), IS_WEB " from 10.0.0.0/8" PORT_80},
+		{RANGES("[\"::ffff:10.1.2.3/104\"]"), IS_WEB " from 10.0.0.0/8" PORT_80},
 		{RANGES("[]"), IS_WEB PORT_80},
 		{RANGES("null"), IS_WEB PORT_80},
 	};
@@ -1493,6 +1495,7 @@ TEST(C10_source_ranges_may_have_white_space_around_them)
 		{RANGES("[7]"), WEB "loadBalancerSourceRanges must hold strings"},
 		{RANGES("[\"10.0.0.0/8\",\"10.0.0.0\"]"), BAD_RANGE("10.0.0.0")},
 		{RANGES("[\"10.0.0.0/33\"]"), BAD_RANGE("10.0.0.0/33")},
+		{RANGES("[\"::ffff:10.0.0.0/8\"]"), BAD_RANGE("::ffff:10.0.0.0/8")},
 		{RANGES("[\"10.0.0.0 /8\"]"), BAD_RANGE("10.0.0.0 /8")},
 		{RANGES("[\"10.0.0.0/8 10.1.0.0/8\"]"), BAD_RANGE("10.0.0.0/8 10.1.0.0/8")},
 		{RANGES("[\"\"]"), BAD_RANGE("")},
