@@ -35,8 +35,8 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
-CORE := alloc clusterip ip model nodeport plan reason repeat resolve util
-EDGE := agent api base64 cgroupname commands credentials datapath decode healthcheck http httpd inspect json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector secret source_dir source_kube system table view watch yaml \
+CORE := alloc assign clusterip ip model nodeport plan reason repeat resolve syncs util
+EDGE := agent api base64 cgroupname commands credentials datapath decode healthcheck http httpd inspect json json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector secret source_dir source_kube system table view watch yaml \
 	cmd_check cmd_cleanup cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))
@@ -100,7 +100,7 @@ WRAP = malloc calloc realloc reallocarray strdup
 $(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
 
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
-		$(call objects,$(CORE) api base64 credentials decode json_stream kubeconfig log maps metrics plugin reflector secret yaml)
+		$(call objects,$(CORE) api base64 cgroupname credentials decode json json_stream kubeconfig log maps metrics plugin reflector secret system yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
@@ -134,19 +134,21 @@ FUZZ_WATCH_SEEDS := @:watch-services.ndjson B:watch-endpointslices.ndjson \
 	C:endpointslices-page1.json E:endpoints-list.json G:nodes-list.json A:status-403.json \
 	A:status-504-too-large-resource-version.json
 
-build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api decode json_stream yaml)
+build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api base64 cgroupname decode json json_stream kubeconfig secret system yaml)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu11 $(WARNINGS) $(FUZZ_FLAGS) -o $@ $^ $(LIBS)
 
 .PHONY: fuzz
-fuzz: build/fuzz/manifest build/fuzz/watch
-	$(Q)mkdir -p build/fuzz/corpus build/fuzz/corpus-watch
-	$(Q)cp -n tests/data/kube-api/*.json tests/fuzz/seeds/* build/fuzz/corpus/
+fuzz: $(patsubst tests/fuzz/fuzz_%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+	$(Q)mkdir -p $(patsubst %,build/fuzz/corpus-%,$(notdir $^))
+	$(Q)cp -n tests/data/kube-api/*.json tests/fuzz/seeds/* build/fuzz/corpus-manifest/
 	$(Q)for seed in $(FUZZ_WATCH_SEEDS); do printf %s "$${seed%%:*}" | \
 		cat - "tests/data/kube-api/$${seed#*:}" >"build/fuzz/corpus-watch/$${seed#*:}"; done
-	$(Q)build/fuzz/manifest $(FUZZ_RUN) build/fuzz/corpus
-	$(Q)build/fuzz/watch $(FUZZ_RUN) build/fuzz/corpus-watch
+	$(Q)cp -n tests/fuzz/seeds-kubeconfig/* build/fuzz/corpus-kubeconfig/
+	$(Q)cp -n tests/fuzz/seeds-cgroupname/* build/fuzz/corpus-cgroupname/
+	$(Q)for target in $(notdir $^); do \
+		build/fuzz/$$target $(FUZZ_RUN) build/fuzz/corpus-$$target || exit 1; done
 
 .PHONY: bench-datapath
 bench-datapath: $(B)/tests/bench/datapath

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clusterip.h"
+#include "assign.h"
 #include "datapath.h"
 #include "healthcheck.h"
 #include "log.h"
@@ -41,6 +41,7 @@ struct waiting {
 	char namespace[RD_LABEL_MAX];
 	char name[RD_LABEL_MAX];
 	struct rd_error reason;
+	bool whole; /* nothing of it is as it should be */
 };
 
 RB_HEAD(waiting_tree, waiting);
@@ -77,11 +78,8 @@ struct agent {
 	bool swept;   /* what the sources do not know has been taken out */
 	struct waiting_tree waiting;
 	struct rd_agent said;
-	uint64_t reconciled_ns;	   /* monotonic; when the last reconcile ended */
-	uint64_t waiting_since_ns; /* monotonic; the oldest change not applied; 0: none */
-	uint64_t last_queued_ns;   /* realtime */
-	uint64_t last_sync_ns;
-	struct rd_sync_times syncs;
+	uint64_t reconciled_ns; /* monotonic; when the last reconcile ended */
+	struct rd_syncs syncs;
 	/* What the reconcile under way took, for the log. */
 	uint64_t resolve_ns, plan_ns, apply_ns;
 	int result;
@@ -168,113 +166,14 @@ static void begin_saying(struct agent *agent)
 
 	said->pid = (uint32_t)getpid();
 	said->started_ns = rd_realtime_ns();
+	agent->store.started_ns = (int64_t)said->started_ns;
 	said->max_services = agent->config->max_services;
 	said->max_backends = agent->config->max_backends;
+	said->outcomes_off = !agent->config->track_outcomes;
 	snprintf(said->version, sizeof(said->version), "%s", REDIAL_VERSION);
 	snprintf(said->source, sizeof(said->source), "%s",
 		 agent->config->manifests ?: agent->config->kube_access->server);
 	snprintf(said->cgroup, sizeof(said->cgroup), "%s", agent->config->cgroup);
-}
-
-/* ---- ClusterIPs ---------------------------------------------------------------------- */
-
-static bool needs_address(const struct agent *agent, const struct rd_object *service)
-{
-	const struct rd_service_spec *spec = &service->service;
-
-	return rd_is_programmed(spec) && !spec->cluster_ip[0].family &&
-	       !spec->cluster_ip[1].family && agent->config->service_cidr.base.family;
-}
-
-/* The address that a Service in the maps has, as far as it is ours to give. */
-static struct rd_ip planned_address(const struct agent *agent, const struct rd_planned *planned)
-{
-	const struct rd_cidr *cidr = &agent->config->service_cidr;
-	const struct rd_service *record;
-	struct rd_ip ip;
-
-	if (!planned || !planned->n_ports)
-		return (struct rd_ip){0};
-	record = &planned->ports[0].record;
-	ip = rd_ip_from_bytes((enum rd_ip_family)cidr->base.family, cidr->base.family == RD_FAMILY_6
-									    ? record->cluster_ip6
-									    : record->cluster_ip4);
-	return rd_cidr_contains(cidr, &ip) ? ip : (struct rd_ip){0};
-}
-
-/* Give a Service the address it had before this agent started, or a free one. */
-static int assign_address(const struct agent *agent, struct rd_ip_set *taken,
-			  struct rd_object *service, bool pinned_only)
-{
-	const struct rd_cidr *cidr = &agent->config->service_cidr;
-	size_t v6 = cidr->base.family == RD_FAMILY_6;
-	struct rd_ip ip = planned_address(
-		agent, rd_plan_find(&agent->plan, service->namespace, service->name));
-
-	if (pinned_only && (!ip.family || rd_ip_set_has(taken, &ip)))
-		return 0;
-	/* Without one it waits for room, see plan_service. */
-	if (!pinned_only && rd_clusterip_pick(cidr, taken, service->namespace, service->name, &ip))
-		return 0;
-	service->service.cluster_ip[v6] = ip;
-	service->service.assigned[v6] = true;
-	return rd_ip_set_add(taken, &ip);
-}
-
-static int assign_in_turn(struct agent *agent, struct rd_name_set *names, struct rd_ip_set *taken,
-			  bool pinned_only)
-{
-	struct rd_service_name *name;
-	int r = 0;
-
-	for (name = rd_name_set_first(names); !r && name; name = rd_name_set_next(name)) {
-		struct rd_object *service =
-			rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name);
-
-		if (service && needs_address(agent, service))
-			r = assign_address(agent, taken, service, pinned_only);
-	}
-	return r;
-}
-
-static bool any_needs_address(const struct agent *agent, struct rd_name_set *names)
-{
-	struct rd_service_name *name;
-
-	for (name = rd_name_set_first(names); name; name = rd_name_set_next(name)) {
-		const struct rd_object *service =
-			rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name);
-
-		if (service && needs_address(agent, service))
-			return true;
-	}
-	return false;
-}
-
-/* Give every Service of `names` that needs one an address: first to those that
- * had one before this agent started, then to the others, who get none that
- * anybody has or had. Returns 0 or -ENOMEM. */
-static int assign_addresses(struct agent *agent, struct rd_name_set *names)
-{
-	struct rd_planned *planned = NULL;
-	struct rd_object *service = NULL;
-	struct rd_ip_set taken = {0};
-	int r = 0;
-
-	if (!agent->config->service_cidr.base.family || !any_needs_address(agent, names))
-		return 0;
-	while ((service = rd_store_next(&agent->store, RD_SERVICE, NULL, service)))
-		for (size_t i = 0; i < RD_ARRAY_SIZE(service->service.cluster_ip); i++)
-			r = r ?: rd_ip_set_add(&taken, &service->service.cluster_ip[i]);
-	r = r ?: assign_in_turn(agent, names, &taken, true);
-	while (!r && (planned = rd_plan_next(&agent->plan, planned))) {
-		struct rd_ip ip = planned_address(agent, planned);
-
-		r = rd_ip_set_add(&taken, &ip);
-	}
-	r = r ?: assign_in_turn(agent, names, &taken, false);
-	rd_ip_set_clear(&taken);
-	return r;
 }
 
 /* ---- reconcile: from the store to the maps ------------------------------------------------ */
@@ -315,6 +214,7 @@ static int wait_for_room(struct agent *agent, const struct rd_object *service,
 		       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name),
 		       RD_TEXT("reason", reason->text));
 	waiting->reason = *reason;
+	waiting->whole = whole;
 	return 0;
 }
 
@@ -443,6 +343,15 @@ static struct rd_locale locale_of(const struct agent *agent)
 	};
 }
 
+static struct rd_assigner assigner_of(struct agent *agent)
+{
+	return (struct rd_assigner){
+		.cidr = &agent->config->service_cidr,
+		.store = &agent->store,
+		.plan = &agent->plan,
+	};
+}
+
 static int update_health_check(struct agent *agent, const struct rd_object *service)
 {
 	static const enum rd_ip_family families[] = {RD_FAMILY_4, RD_FAMILY_6};
@@ -465,11 +374,12 @@ static int plan_service(struct agent *agent, const struct rd_object *service)
 	struct waiting *waiting = find_waiting(agent, service->namespace, service->name);
 	struct rd_error reason = {0};
 	struct rd_locale locale = locale_of(agent);
+	struct rd_assigner assigner = assigner_of(agent);
 	struct rd_wanted wanted;
 	uint64_t began, resolved;
 	int r;
 
-	if (needs_address(agent, service)) {
+	if (rd_assign_is_needed(&assigner, service)) {
 		rd_error_set(&reason, -ENOSPC, "no address is left in --service-cidr");
 		return wait_for_room(agent, service, &reason, true);
 	}
@@ -612,7 +522,8 @@ static int plan_names(struct agent *agent, struct rd_name_set *names)
 	_rd_free_ struct turn *turns = NULL;
 	struct rd_service_name *name;
 	size_t n = 0;
-	int r = assign_addresses(agent, names);
+	struct rd_assigner assigner = assigner_of(agent);
+	int r = rd_assign(&assigner, names);
 
 	for (name = rd_name_set_first(names); !r && name; name = rd_name_set_next(name)) {
 		const struct rd_object *service =
@@ -724,6 +635,38 @@ static int plan_and_apply(struct agent *agent, struct rd_name_set *names)
 	return plan_waiting(agent) ?: apply(agent);
 }
 
+/*
+ * The changes of a Service's endpoints are in the maps: note how long ago what
+ * triggered them was (I3).
+ */
+static void note_programmed(struct agent *agent, const struct rd_service_name *name, uint64_t now)
+{
+	const struct waiting *waiting = find_waiting(agent, name->namespace, name->name);
+	bool planned = rd_plan_find(&agent->plan, name->namespace, name->name);
+	struct rd_object *slice = NULL;
+
+	/* The change will be in the maps when there is room, or a Service. */
+	if ((waiting && waiting->whole) ||
+	    !rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name))
+		return;
+	while ((slice = rd_store_next_slice(&agent->store, name->namespace, name->name, slice))) {
+		uint64_t trigger = (uint64_t)slice->slice.pending_ns;
+
+		if (planned && trigger)
+			rd_syncs_programmed(&agent->syncs, trigger, now);
+		slice->slice.pending_ns = 0;
+	}
+}
+
+static void note_all_programmed(struct agent *agent, struct rd_name_set *names)
+{
+	struct rd_service_name *name;
+	uint64_t now = rd_realtime_ns();
+
+	for (name = rd_name_set_first(names); name; name = rd_name_set_next(name))
+		note_programmed(agent, name, now);
+}
+
 /* Make a plan of what is in the maps. */
 static int adopt(struct agent *agent)
 {
@@ -773,6 +716,8 @@ static int reconcile_once(struct agent *agent)
 		agent->store.all_dirty = false;
 		r = plan_and_apply(agent, &names);
 	}
+	if (!r)
+		note_all_programmed(agent, &names);
 	rd_name_set_clear(&names);
 	return r;
 }
@@ -825,16 +770,13 @@ static void reconcile(struct agent *agent)
 	}
 	r = reconcile_once(agent);
 	agent->reconciled_ns = rd_monotonic_ns();
-	rd_sync_times_add(&agent->syncs, agent->reconciled_ns - began);
+	rd_syncs_ended(&agent->syncs, !r, began, agent->reconciled_ns, rd_realtime_ns());
 	if (r) {
-		agent->waiting_since_ns = agent->waiting_since_ns ?: began;
 		rd_log(RD_LOG_ERROR, "cannot write the maps, retrying",
 		       RD_TEXT("error", strerror(-r)), RD_NUMBER("seconds", RETRY_SECONDS));
 		agent->planned = false;
 		event_add(agent->retry_due, &later);
 	} else {
-		agent->waiting_since_ns = 0;
-		agent->last_sync_ns = rd_realtime_ns();
 		log_sync(agent, writes, began);
 		become_ready(agent);
 	}
@@ -850,8 +792,7 @@ static void on_changed(void *context)
 	uint64_t since = rd_monotonic_ns() - agent->reconciled_ns;
 	struct timeval delay = {0};
 
-	agent->last_queued_ns = rd_realtime_ns();
-	agent->waiting_since_ns = agent->waiting_since_ns ?: rd_monotonic_ns();
+	rd_syncs_queued(&agent->syncs, rd_monotonic_ns(), rd_realtime_ns());
 	if (evtimer_pending(agent->reconcile_due, NULL))
 		return;
 	if (since < COALESCE_NS)
@@ -988,7 +929,6 @@ static void look(void *context, struct rd_probed *ret_probed)
 	struct agent *agent = context;
 	const struct rd_object *node =
 		rd_store_find(&agent->store, RD_NODE, "", agent->config->node_name);
-	uint64_t now = rd_monotonic_ns();
 
 	if (agent->dir || agent->kube)
 		note_seen(agent);
@@ -999,15 +939,11 @@ static void look(void *context, struct rd_probed *ret_probed)
 		.maps = rd_datapath_maps(agent->datapath),
 		.own = {.said = &agent->said,
 			.syncs = &agent->syncs,
-			.last_queued_ns = agent->last_queued_ns,
-			.last_sync_ns = agent->last_sync_ns,
 			.outcomes = agent->config->track_outcomes,
 			.backends = agent->config->metrics_backends},
-		.started = agent->said.ready,
 		.ready = is_healthy(agent),
 		/* An API server that was asked, and does not have it. */
 		.leaving = node ? node->node.leaving : agent->kube && agent->said.seen_ns[RD_NODE],
-		.waiting_ns = agent->waiting_since_ns ? now - agent->waiting_since_ns : 0,
 	};
 }
 

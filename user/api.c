@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "json.h"
+
 static void cleanup_tree(cJSON **tree)
 {
 	cJSON_Delete(*tree);

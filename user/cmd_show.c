@@ -390,17 +390,24 @@ static void add_agent(const struct rd_settings *settings, const struct rd_agent 
 	rd_table_tone(table, RD_TONE_BAD, agent->refused_count);
 }
 
-static void add_hooks(const struct rd_settings *settings, struct rd_table *table)
+static const char *hook_state(const struct rd_hook_state *hook, bool off)
+{
+	if (hook->program_id)
+		return hook->cgroup_id ? "attached" : "its cgroup is gone";
+	return off ? "off" : "not attached";
+}
+
+static void add_hooks(const struct rd_settings *settings, const struct rd_agent *agent,
+		      struct rd_table *table)
 {
 	for (size_t i = 0; i < rd_datapath_hooks(); i++) {
 		struct rd_hook_state hook = rd_datapath_hook(settings->bpffs, i);
+		/* By choice, which is no mistake: --track-outcomes off. */
+		bool off = !hook.program_id && agent->outcomes_off && !strcmp(hook.name, "sockops");
 
 		rd_table_add(table, "%s", hook.name);
-		rd_table_add(table, "%s",
-			     !hook.program_id ? "not attached"
-			     : hook.cgroup_id ? "attached"
-					      : "its cgroup is gone");
-		rd_table_tone(table, RD_TONE_BAD, !hook.program_id || !hook.cgroup_id);
+		rd_table_add(table, "%s", hook_state(&hook, off));
+		rd_table_tone(table, RD_TONE_BAD, !off && (!hook.program_id || !hook.cgroup_id));
 		rd_table_add(table, "%u", hook.program_id);
 		rd_table_add(table, "%llu", (unsigned long long)hook.cgroup_id);
 	}
@@ -549,7 +556,7 @@ static int show_status(const struct rd_settings *settings, struct rd_error *erro
 			rd_table_add(&tables[1], "%u", agent.objects[kind]);
 			add_time(&tables[1], agent.seen_ns[kind]);
 		}
-		add_hooks(settings, &tables[2]);
+		add_hooks(settings, &agent, &tables[2]);
 		add_maps(&view, &tables[3]);
 		add_refused(&agent, &tables[4]);
 		r = add_totals(&view, &tables[5]);

@@ -6,8 +6,9 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
-#include <stdarg.h>
 #include <time.h>
+
+#include "json.h"
 
 /* The limits of the Kubernetes API (RFC 1123): labels and subdomains. */
 #define LABEL_LENGTH (RD_LABEL_MAX - 1)
@@ -17,109 +18,62 @@
 #define MAX_AFFINITY_SECONDS 86400
 #define DEFAULT_AFFINITY_SECONDS 10800
 
-/* Where the decoder is, for the error's text. */
-struct place {
-	const char *kind;
-	const char *namespace;
-	const char *name;
-	struct rd_error *error;
-};
+/* ---- times ------------------------------------------------------------------ */
 
-#define FAIL(place, ...) fail((place), __VA_ARGS__)
-
-__attribute__((format(printf, 2, 3))) static int fail(const struct place *place, const char *format,
-						      ...)
+/* Seconds since the epoch; `ret_end` is what follows them. NULL: it is no time. */
+static int64_t parse_seconds(const char *text, const char **ret_end)
 {
-	char what[256];
-	va_list args;
+	struct tm tm = {0};
 
-	va_start(args, format);
-	vsnprintf(what, sizeof(what), format, args);
-	va_end(args);
-	return rd_error_set(place->error, -EINVAL, "%s %s%s%s: %s", place->kind,
-			    place->namespace ?: "", place->namespace ? "/" : "",
-			    place->name ?: "without a name", what);
+	*ret_end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	return *ret_end ? (int64_t)timegm(&tm) : 0;
+}
+
+/* As creationTimestamp has it: RFC 3339 in UTC, whole seconds. 0: it is not. */
+static int64_t parse_time(const char *text)
+{
+	const char *end;
+	int64_t seconds = parse_seconds(text, &end);
+
+	return end && *end == 'Z' ? seconds : 0;
+}
+
+/* Nanoseconds since the epoch, from the same with a fraction or without. */
+static int64_t parse_time_ns(const char *text)
+{
+	int64_t ns, unit = 100000000;
+	const char *c;
+
+	if (__builtin_mul_overflow(parse_seconds(text, &c), (int64_t)1000000000, &ns) || !c)
+		return 0;
+	if (*c == '.')
+		for (c++; isdigit((unsigned char)*c); c++, unit /= 10)
+			if (__builtin_add_overflow(ns, unit * (*c - '0'), &ns))
+				return 0;
+	return *c == 'Z' && !c[1] && ns > 0 ? ns : 0;
 }
 
 /* ---- reading fields -------------------------------------------------------- */
 
-/* A member that is there and is not null, or NULL. */
-static const cJSON *member(const cJSON *object, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-
-	return cJSON_IsNull(item) ? NULL : item;
-}
-
-static bool has_member(const cJSON *object, const char *key)
-{
-	return cJSON_GetObjectItemCaseSensitive(object, key) != NULL;
-}
-
-/* An object-valued member. Absent and null read as an empty object (NULL). */
-static int get_object(const struct place *place, const cJSON *parent, const char *key,
-		      const cJSON **ret_object)
-{
-	const cJSON *item = member(parent, key);
-
-	if (item && !cJSON_IsObject(item))
-		return FAIL(place, "%s must be an object", key);
-	*ret_object = item;
-	return 0;
-}
-
-static int get_array(const struct place *place, const cJSON *parent, const char *key,
-		     const cJSON **ret_array)
-{
-	const cJSON *item = member(parent, key);
-
-	if (item && !cJSON_IsArray(item))
-		return FAIL(place, "%s must be a list", key);
-	*ret_array = item;
-	return 0;
-}
-
-/* A string member, borrowed; @otherwise if absent. */
-static int get_string(const struct place *place, const cJSON *parent, const char *key,
-		      const char *otherwise, const char **ret_text)
-{
-	const cJSON *item = member(parent, key);
-
-	if (item && !cJSON_IsString(item))
-		return FAIL(place, "%s must be a string", key);
-	*ret_text = item ? item->valuestring : otherwise;
-	return 0;
-}
-
-static int get_bool(const struct place *place, const cJSON *parent, const char *key, bool otherwise,
-		    bool *ret_value)
-{
-	const cJSON *item = member(parent, key);
-
-	if (item && !cJSON_IsBool(item))
-		return FAIL(place, "%s must be true or false", key);
-	*ret_value = item ? cJSON_IsTrue(item) : otherwise;
-	return 0;
-}
-
 /* A port number from a JSON number: 1..65535. */
-static int to_port(const struct place *place, const cJSON *item, const char *key,
+static int to_port(const struct rd_json_place *place, const cJSON *item, const char *key,
 		   uint16_t *ret_port)
 {
 	if (!cJSON_IsNumber(item))
-		return FAIL(place, "%s must be a number", key);
+		return rd_json_fail(place, "%s must be a number", key);
 	if (item->valuedouble != (double)item->valueint || item->valueint < 1 ||
 	    item->valueint > 65535)
-		return FAIL(place, "%s %g is not a port, which is 1 to 65535", key,
-			    item->valuedouble);
+		return rd_json_fail(place, "%s %g is not a port, which is 1 to 65535", key,
+				    item->valuedouble);
 	*ret_port = (uint16_t)item->valueint;
 	return 0;
 }
 
-static int get_protocol(const struct place *place, const cJSON *parent, uint8_t *ret_protocol)
+static int get_protocol(const struct rd_json_place *place, const cJSON *parent,
+			uint8_t *ret_protocol)
 {
 	const char *text;
-	int r = get_string(place, parent, "protocol", "TCP", &text);
+	int r = rd_json_string(place, parent, "protocol", "TCP", &text);
 
 	if (r)
 		return r;
@@ -130,14 +84,15 @@ static int get_protocol(const struct place *place, const cJSON *parent, uint8_t 
 	else if (!strcmp(text, "SCTP"))
 		*ret_protocol = IPPROTO_SCTP;
 	else
-		return FAIL(place, "protocol \"%.32s\" is none of TCP, UDP and SCTP", text);
+		return rd_json_fail(place, "protocol \"%.32s\" is none of TCP, UDP and SCTP", text);
 	return 0;
 }
 
-static int to_ip(const struct place *place, const char *text, const char *key, struct rd_ip *ret_ip)
+static int to_ip(const struct rd_json_place *place, const char *text, const char *key,
+		 struct rd_ip *ret_ip)
 {
 	if (rd_ip_parse(text, ret_ip))
-		return FAIL(place, "%s \"%.64s\" is not an IP address", key, text);
+		return rd_json_fail(place, "%s \"%.64s\" is not an IP address", key, text);
 	return 0;
 }
 
@@ -164,15 +119,15 @@ static bool is_name(const char *text, size_t longest, bool dots)
 }
 
 /* A port's name: "" or a label. */
-static int get_port_name(const struct place *place, const cJSON *parent, char **ret_name)
+static int get_port_name(const struct rd_json_place *place, const cJSON *parent, char **ret_name)
 {
 	const char *text;
-	int r = get_string(place, parent, "name", "", &text);
+	int r = rd_json_string(place, parent, "name", "", &text);
 
 	if (r)
 		return r;
 	if (*text && !is_name(text, LABEL_LENGTH, false))
-		return FAIL(place, "port name \"%.64s\" is not a DNS label", text);
+		return rd_json_fail(place, "port name \"%.64s\" is not a DNS label", text);
 	return copy_string(text, ret_name);
 }
 
@@ -183,11 +138,11 @@ static void *elements(const cJSON *array, size_t size)
 	return calloc((size_t)cJSON_GetArraySize(array) + 1, size);
 }
 
-static int get_labels(const struct place *place, const cJSON *parent, const char *key,
+static int get_labels(const struct rd_json_place *place, const cJSON *parent, const char *key,
 		      struct rd_label **labels, size_t *n)
 {
 	const cJSON *object, *item;
-	int r = get_object(place, parent, key, &object);
+	int r = rd_json_object(place, parent, key, &object);
 
 	if (r)
 		return r;
@@ -198,7 +153,7 @@ static int get_labels(const struct place *place, const cJSON *parent, const char
 		struct rd_label *label = &(*labels)[*n];
 
 		if (!cJSON_IsString(item))
-			return FAIL(place, "%s.%.64s must be a string", key, item->string);
+			return rd_json_fail(place, "%s.%.64s must be a string", key, item->string);
 		++*n;
 		if (copy_string(item->string, &label->key) ||
 		    copy_string(item->valuestring, &label->value))
@@ -208,11 +163,11 @@ static int get_labels(const struct place *place, const cJSON *parent, const char
 }
 
 /* A list of IP addresses. */
-static int get_ips(const struct place *place, const cJSON *parent, const char *key,
+static int get_ips(const struct rd_json_place *place, const cJSON *parent, const char *key,
 		   struct rd_ip **ips, size_t *n)
 {
 	const cJSON *list, *item;
-	int r = get_array(place, parent, key, &list);
+	int r = rd_json_array(place, parent, key, &list);
 
 	if (r)
 		return r;
@@ -221,7 +176,7 @@ static int get_ips(const struct place *place, const cJSON *parent, const char *k
 		return -ENOMEM;
 	cJSON_ArrayForEach(item, list) {
 		if (!cJSON_IsString(item))
-			return FAIL(place, "%s must hold strings", key);
+			return rd_json_fail(place, "%s must hold strings", key);
 		r = to_ip(place, item->valuestring, key, &(*ips)[*n]);
 		if (r)
 			return r;
@@ -232,7 +187,7 @@ static int get_ips(const struct place *place, const cJSON *parent, const char *k
 
 /* ---- Service ---------------------------------------------------------------- */
 
-static int decode_type(const struct place *place, const cJSON *spec,
+static int decode_type(const struct rd_json_place *place, const cJSON *spec,
 		       struct rd_service_spec *service)
 {
 	static const char *const names[] = {
@@ -242,7 +197,7 @@ static int decode_type(const struct place *place, const cJSON *spec,
 		[RD_TYPE_EXTERNAL_NAME] = "ExternalName",
 	};
 	const char *text;
-	int r = get_string(place, spec, "type", names[RD_TYPE_CLUSTER_IP], &text);
+	int r = rd_json_string(place, spec, "type", names[RD_TYPE_CLUSTER_IP], &text);
 
 	if (r)
 		return r;
@@ -252,10 +207,10 @@ static int decode_type(const struct place *place, const cJSON *spec,
 		service->type = (enum rd_service_type)i;
 		return 0;
 	}
-	return FAIL(place, "type \"%.32s\" is not a Service type", text);
+	return rd_json_fail(place, "type \"%.32s\" is not a Service type", text);
 }
 
-static int decode_cluster_ip(const struct place *place, const char *text,
+static int decode_cluster_ip(const struct rd_json_place *place, const char *text,
 			     struct rd_service_spec *service)
 {
 	struct rd_ip ip;
@@ -273,25 +228,25 @@ static int decode_cluster_ip(const struct place *place, const char *text,
 		return r;
 	of_family = &service->cluster_ip[ip.family == RD_FAMILY_6];
 	if (of_family->family && rd_ip_compare(of_family, &ip))
-		return FAIL(place, "clusterIPs has two addresses of one family");
+		return rd_json_fail(place, "clusterIPs has two addresses of one family");
 	*of_family = ip;
 	return 0;
 }
 
-static int decode_cluster_ips(const struct place *place, const cJSON *spec,
+static int decode_cluster_ips(const struct rd_json_place *place, const cJSON *spec,
 			      struct rd_service_spec *service)
 {
 	const cJSON *list, *item;
 	const char *text;
-	int r = get_string(place, spec, "clusterIP", "", &text)
+	int r = rd_json_string(place, spec, "clusterIP", "", &text)
 			?: decode_cluster_ip(place, text, service);
 
-	r = r ?: get_array(place, spec, "clusterIPs", &list);
+	r = r ?: rd_json_array(place, spec, "clusterIPs", &list);
 	if (r)
 		return r;
 	cJSON_ArrayForEach(item, list) {
 		if (!cJSON_IsString(item))
-			return FAIL(place, "clusterIPs must hold strings");
+			return rd_json_fail(place, "clusterIPs must hold strings");
 		r = decode_cluster_ip(place, item->valuestring, service);
 		if (r)
 			return r;
@@ -299,9 +254,10 @@ static int decode_cluster_ips(const struct place *place, const cJSON *spec,
 	return 0;
 }
 
-static int decode_target(const struct place *place, const cJSON *item, struct rd_service_port *port)
+static int decode_target(const struct rd_json_place *place, const cJSON *item,
+			 struct rd_service_port *port)
 {
-	const cJSON *target = member(item, "targetPort");
+	const cJSON *target = rd_json_member(item, "targetPort");
 
 	if (!target || (cJSON_IsNumber(target) && target->valuedouble == 0))
 		return 0;
@@ -310,26 +266,27 @@ static int decode_target(const struct place *place, const cJSON *item, struct rd
 	/* A port's name has a letter in it; "80" in quotes is a slip. */
 	if (!is_name(target->valuestring, LABEL_LENGTH, false) ||
 	    strspn(target->valuestring, "0123456789-") == strlen(target->valuestring))
-		return FAIL(place, "targetPort \"%.64s\" is neither a number nor a port's name",
-			    target->valuestring);
+		return rd_json_fail(place,
+				    "targetPort \"%.64s\" is neither a number nor a port's name",
+				    target->valuestring);
 	return copy_string(target->valuestring, &port->target_name);
 }
 
 /* The nodePort, if there is one; 0 means none. */
-static int decode_node_port(const struct place *place, const cJSON *item,
+static int decode_node_port(const struct rd_json_place *place, const cJSON *item,
 			    struct rd_service_port *port)
 {
-	const cJSON *number = member(item, "nodePort");
+	const cJSON *number = rd_json_member(item, "nodePort");
 
 	if (!number || (cJSON_IsNumber(number) && number->valuedouble == 0))
 		return 0;
 	return to_port(place, number, "nodePort", &port->node_port);
 }
 
-static int decode_health_check_port(const struct place *place, const cJSON *spec,
+static int decode_health_check_port(const struct rd_json_place *place, const cJSON *spec,
 				    struct rd_service_spec *service)
 {
-	const cJSON *number = member(spec, "healthCheckNodePort");
+	const cJSON *number = rd_json_member(spec, "healthCheckNodePort");
 
 	if (!number || (cJSON_IsNumber(number) && number->valuedouble == 0))
 		return 0;
@@ -338,25 +295,27 @@ static int decode_health_check_port(const struct place *place, const cJSON *spec
 
 /* The API server refuses these too: names and (port, protocol) are unique, and
  * only a single port may be without a name. */
-static int check_service_port(const struct place *place, const struct rd_service_spec *service,
+static int check_service_port(const struct rd_json_place *place,
+			      const struct rd_service_spec *service,
 			      const struct rd_service_port *port, int n_ports)
 {
 	if (n_ports > 1 && !*port->name)
-		return FAIL(place, "port %u needs a name, because there are several", port->port);
+		return rd_json_fail(place, "port %u needs a name, because there are several",
+				    port->port);
 	for (const struct rd_service_port *other = service->ports; other < port; other++) {
 		if (!strcmp(other->name, port->name))
-			return FAIL(place, "port name \"%s\" appears twice", port->name);
+			return rd_json_fail(place, "port name \"%s\" appears twice", port->name);
 		if (other->port == port->port && other->protocol == port->protocol)
-			return FAIL(place, "port %u appears twice", port->port);
+			return rd_json_fail(place, "port %u appears twice", port->port);
 	}
 	return 0;
 }
 
-static int decode_service_ports(const struct place *place, const cJSON *spec,
+static int decode_service_ports(const struct rd_json_place *place, const cJSON *spec,
 				struct rd_service_spec *service)
 {
 	const cJSON *list, *item;
-	int r = get_array(place, spec, "ports", &list);
+	int r = rd_json_array(place, spec, "ports", &list);
 
 	if (r)
 		return r;
@@ -378,67 +337,68 @@ static int decode_service_ports(const struct place *place, const cJSON *spec,
 			return r;
 	}
 	if (!service->n_ports && !service->headless && service->type != RD_TYPE_EXTERNAL_NAME)
-		return FAIL(place, "has no ports");
+		return rd_json_fail(place, "has no ports");
 	return 0;
 }
 
 /* A traffic policy: Cluster, unless it says Local. */
-static int get_policy(const struct place *place, const cJSON *spec, const char *key,
+static int get_policy(const struct rd_json_place *place, const cJSON *spec, const char *key,
 		      bool *ret_local)
 {
 	const char *text;
-	int r = get_string(place, spec, key, "Cluster", &text);
+	int r = rd_json_string(place, spec, key, "Cluster", &text);
 
 	if (r)
 		return r;
 	if (strcmp(text, "Cluster") && strcmp(text, "Local"))
-		return FAIL(place, "%s \"%.32s\" is neither Cluster nor Local", key, text);
+		return rd_json_fail(place, "%s \"%.32s\" is neither Cluster nor Local", key, text);
 	*ret_local = !strcmp(text, "Local");
 	return 0;
 }
 
 /* sessionAffinity and its timeout (D1). */
-static int decode_affinity(const struct place *place, const cJSON *spec,
+static int decode_affinity(const struct rd_json_place *place, const cJSON *spec,
 			   struct rd_service_spec *service)
 {
 	const cJSON *config, *client_ip, *timeout;
 	const char *text;
-	int r = get_string(place, spec, "sessionAffinity", "None", &text);
+	int r = rd_json_string(place, spec, "sessionAffinity", "None", &text);
 
-	r = r ?: get_object(place, spec, "sessionAffinityConfig", &config);
-	r = r ?: get_object(place, config, "clientIP", &client_ip);
+	r = r ?: rd_json_object(place, spec, "sessionAffinityConfig", &config);
+	r = r ?: rd_json_object(place, config, "clientIP", &client_ip);
 	if (r || !strcmp(text, "None"))
 		return r;
 	if (strcmp(text, "ClientIP"))
-		return FAIL(place, "sessionAffinity \"%.32s\" is neither None nor ClientIP", text);
-	timeout = member(client_ip, "timeoutSeconds");
+		return rd_json_fail(place, "sessionAffinity \"%.32s\" is neither None nor ClientIP",
+				    text);
+	timeout = rd_json_member(client_ip, "timeoutSeconds");
 	if (timeout && (!cJSON_IsNumber(timeout) || timeout->valuedouble != timeout->valueint ||
 			timeout->valueint < 1 || timeout->valueint > MAX_AFFINITY_SECONDS))
-		return FAIL(place, "timeoutSeconds must be a number from 1 to %d",
-			    MAX_AFFINITY_SECONDS);
+		return rd_json_fail(place, "timeoutSeconds must be a number from 1 to %d",
+				    MAX_AFFINITY_SECONDS);
 	service->affinity_seconds =
 		timeout ? (uint32_t)timeout->valueint : DEFAULT_AFFINITY_SECONDS;
 	return 0;
 }
 
 /* A load balancer's addresses: those that a node is to serve itself (C9). */
-static int decode_ingress(const struct place *place, const cJSON *root,
+static int decode_ingress(const struct rd_json_place *place, const cJSON *root,
 			  struct rd_service_spec *service)
 {
 	const cJSON *status, *balancer, *list, *item;
 	const char *ip, *mode;
-	int r = get_object(place, root, "status", &status);
+	int r = rd_json_object(place, root, "status", &status);
 
-	r = r ?: get_object(place, status, "loadBalancer", &balancer);
-	r = r ?: get_array(place, balancer, "ingress", &list);
+	r = r ?: rd_json_object(place, status, "loadBalancer", &balancer);
+	r = r ?: rd_json_array(place, balancer, "ingress", &list);
 	if (r)
 		return r;
 	service->lb_ips = elements(list, sizeof(*service->lb_ips));
 	if (!service->lb_ips)
 		return -ENOMEM;
 	cJSON_ArrayForEach(item, list) {
-		r = get_string(place, item, "ip", "", &ip)
-			    ?: get_string(place, item, "ipMode", "VIP", &mode);
+		r = rd_json_string(place, item, "ip", "", &ip)
+			    ?: rd_json_string(place, item, "ipMode", "VIP", &mode);
 		if (!r && *ip && !strcmp(mode, "VIP"))
 			r = to_ip(place, ip, "ingress ip", &service->lb_ips[service->n_lb_ips++]);
 		if (r)
@@ -450,22 +410,23 @@ static int decode_ingress(const struct place *place, const cJSON *root,
 /* The text without white space around it, which the API allows (C10). */
 static int copy_trimmed(const char *from, char to[RD_IP_TEXT])
 {
+	static const char space[] = " \t\n\v\f\r";
 	size_t n;
 
-	from += strspn(from, " \t\n");
-	n = strcspn(from, " \t\n");
-	if (n >= RD_IP_TEXT || from[n + strspn(from + n, " \t\n")])
+	from += strspn(from, space);
+	n = strcspn(from, space);
+	if (n >= RD_IP_TEXT || from[n + strspn(from + n, space)])
 		return -EINVAL;
 	memcpy(to, from, n);
 	to[n] = '\0';
 	return 0;
 }
 
-static int decode_source_ranges(const struct place *place, const cJSON *spec,
+static int decode_source_ranges(const struct rd_json_place *place, const cJSON *spec,
 				struct rd_service_spec *service)
 {
 	const cJSON *list, *item;
-	int r = get_array(place, spec, "loadBalancerSourceRanges", &list);
+	int r = rd_json_array(place, spec, "loadBalancerSourceRanges", &list);
 
 	if (r)
 		return r;
@@ -476,29 +437,31 @@ static int decode_source_ranges(const struct place *place, const cJSON *spec,
 		char text[RD_IP_TEXT];
 
 		if (!cJSON_IsString(item))
-			return FAIL(place, "loadBalancerSourceRanges must hold strings");
+			return rd_json_fail(place, "loadBalancerSourceRanges must hold strings");
 		if (copy_trimmed(item->valuestring, text) ||
 		    rd_cidr_parse(text, &service->source_ranges[service->n_source_ranges++]))
-			return FAIL(place, "loadBalancerSourceRanges \"%.64s\" is not a network",
-				    item->valuestring);
+			return rd_json_fail(place,
+					    "loadBalancerSourceRanges \"%.64s\" is not a network",
+					    item->valuestring);
 	}
 	return 0;
 }
 
-static int decode_service(const struct place *place, const cJSON *root, struct rd_object *object)
+static int decode_service(const struct rd_json_place *place, const cJSON *root,
+			  struct rd_object *object)
 {
 	struct rd_service_spec *service = &object->service;
-	const cJSON *meta = member(root, "metadata");
+	const cJSON *meta = rd_json_member(root, "metadata");
 	const cJSON *spec, *labels, *annotations;
 	const char *exclude;
-	int r = get_object(place, root, "spec", &spec);
+	int r = rd_json_object(place, root, "spec", &spec);
 
-	r = r ?: get_object(place, meta, "labels", &labels);
-	r = r ?: get_object(place, meta, "annotations", &annotations);
-	r = r ?: get_string(place, annotations, "redial.io/exclude", "false", &exclude);
+	r = r ?: rd_json_object(place, meta, "labels", &labels);
+	r = r ?: rd_json_object(place, meta, "annotations", &annotations);
+	r = r ?: rd_json_string(place, annotations, "redial.io/exclude", "false", &exclude);
 	if (r)
 		return r;
-	service->not_ours = has_member(labels, "service.kubernetes.io/service-proxy-name") ||
+	service->not_ours = rd_json_has(labels, "service.kubernetes.io/service-proxy-name") ||
 			    !strcmp(exclude, "true");
 	r = decode_type(place, spec, service);
 	r = r ?: decode_cluster_ips(place, spec, service);
@@ -512,8 +475,8 @@ static int decode_service(const struct place *place, const cJSON *root, struct r
 	r = r ?: decode_ingress(place, root, service);
 	r = r ?: decode_source_ranges(place, spec, service);
 	r = r
-		    ?: get_bool(place, spec, "publishNotReadyAddresses", false,
-				&service->publish_not_ready);
+		    ?: rd_json_bool(place, spec, "publishNotReadyAddresses", false,
+				    &service->publish_not_ready);
 	r = r ?: get_labels(place, spec, "selector", &service->selector, &service->n_selector);
 	return r ?: decode_service_ports(place, spec, service);
 }
@@ -524,17 +487,17 @@ static int decode_service(const struct place *place, const cJSON *root, struct r
  * name is the API's default, "". */
 static bool is_no_port(const cJSON *item)
 {
-	const cJSON *port = member(item, "port");
+	const cJSON *port = rd_json_member(item, "port");
 
 	return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(item, "name")) || !port ||
 	       (cJSON_IsNumber(port) && port->valuedouble == 0);
 }
 
-static int decode_slice_ports(const struct place *place, const cJSON *parent,
+static int decode_slice_ports(const struct rd_json_place *place, const cJSON *parent,
 			      struct rd_subset *subset)
 {
 	const cJSON *list, *item;
-	int r = get_array(place, parent, "ports", &list);
+	int r = rd_json_array(place, parent, "ports", &list);
 
 	if (r)
 		return r;
@@ -549,7 +512,7 @@ static int decode_slice_ports(const struct place *place, const cJSON *parent,
 		subset->n_ports++;
 		r = get_port_name(place, item, &port->name)
 			    ?: get_protocol(place, item, &port->protocol);
-		r = r ?: to_port(place, member(item, "port"), "port", &port->port);
+		r = r ?: to_port(place, rd_json_member(item, "port"), "port", &port->port);
 		if (r)
 			return r;
 	}
@@ -557,13 +520,13 @@ static int decode_slice_ports(const struct place *place, const cJSON *parent,
 }
 
 /* The `key` of each element of a list of hints, NULL-terminated. */
-static int get_hints(const struct place *place, const cJSON *hints, const char *list_key,
+static int get_hints(const struct rd_json_place *place, const cJSON *hints, const char *list_key,
 		     char ***ret_names)
 {
 	const cJSON *list, *item;
 	const char *name;
 	size_t n = 0;
-	int r = get_array(place, hints, list_key, &list);
+	int r = rd_json_array(place, hints, list_key, &list);
 
 	if (r || !list || !cJSON_GetArraySize(list))
 		return r;
@@ -571,7 +534,7 @@ static int get_hints(const struct place *place, const cJSON *hints, const char *
 	if (!*ret_names)
 		return -ENOMEM;
 	cJSON_ArrayForEach(item, list) {
-		r = get_string(place, item, "name", "", &name);
+		r = rd_json_string(place, item, "name", "", &name);
 		r = r ?: copy_string(name, &(*ret_names)[n++]);
 		if (r)
 			return r;
@@ -580,28 +543,28 @@ static int get_hints(const struct place *place, const cJSON *hints, const char *
 }
 
 /* What of an endpoint says where it is, and for whom it is meant (B3, B5). */
-static int decode_topology(const struct place *place, const cJSON *item,
+static int decode_topology(const struct rd_json_place *place, const cJSON *item,
 			   struct rd_slice_endpoint *endpoint)
 {
 	const char *node;
 	const cJSON *hints;
-	int r = get_string(place, item, "nodeName", "", &node);
+	int r = rd_json_string(place, item, "nodeName", "", &node);
 
-	r = r ?: get_object(place, item, "hints", &hints);
+	r = r ?: rd_json_object(place, item, "hints", &hints);
 	if (!r && *node)
 		r = copy_string(node, &endpoint->node);
 	r = r ?: get_hints(place, hints, "forZones", &endpoint->hint_zones);
 	return r ?: get_hints(place, hints, "forNodes", &endpoint->hint_nodes);
 }
 
-static int decode_slice_endpoint(const struct place *place, const cJSON *item, int family,
+static int decode_slice_endpoint(const struct rd_json_place *place, const cJSON *item, int family,
 				 struct rd_subset *subset)
 {
 	struct rd_slice_endpoint *endpoint = &subset->endpoints[subset->n_endpoints];
 	const cJSON *addresses, *conditions, *first;
-	int r = get_array(place, item, "addresses", &addresses);
+	int r = rd_json_array(place, item, "addresses", &addresses);
 
-	r = r ?: get_object(place, item, "conditions", &conditions);
+	r = r ?: rd_json_object(place, item, "conditions", &conditions);
 	if (r)
 		return r;
 	/* Only the first address counts, and without one it is no endpoint (A11). */
@@ -609,41 +572,55 @@ static int decode_slice_endpoint(const struct place *place, const cJSON *item, i
 	if (!first)
 		return 0;
 	if (!cJSON_IsString(first))
-		return FAIL(place, "addresses must hold strings");
+		return rd_json_fail(place, "addresses must hold strings");
 	r = to_ip(place, first->valuestring, "address", &endpoint->ip);
 	if (r)
 		return r;
 	if (endpoint->ip.family != family)
-		return FAIL(place, "address %.64s is not of the slice's addressType",
-			    first->valuestring);
+		return rd_json_fail(place, "address %.64s is not of the slice's addressType",
+				    first->valuestring);
 	/* The defaults of absent conditions: B1. */
-	r = get_bool(place, conditions, "ready", true, &endpoint->ready);
-	r = r ?: get_bool(place, conditions, "serving", true, &endpoint->serving);
-	r = r ?: get_bool(place, conditions, "terminating", false, &endpoint->terminating);
+	r = rd_json_bool(place, conditions, "ready", true, &endpoint->ready);
+	r = r ?: rd_json_bool(place, conditions, "serving", true, &endpoint->serving);
+	r = r ?: rd_json_bool(place, conditions, "terminating", false, &endpoint->terminating);
 	subset->n_endpoints++;
 	return r ?: decode_topology(place, item, endpoint);
 }
 
-static int decode_slice(const struct place *place, const cJSON *root, struct rd_object *object)
+/* When what the endpoints follow from last changed (I3). It is for measuring
+ * only: whatever it says, the endpoints are good. */
+static int64_t trigger_time(const cJSON *annotations)
+{
+	const cJSON *time =
+		rd_json_member(annotations, "endpoints.kubernetes.io/last-change-trigger-time");
+
+	return cJSON_IsString(time) ? parse_time_ns(time->valuestring) : 0;
+}
+
+static int decode_slice(const struct rd_json_place *place, const cJSON *root,
+			struct rd_object *object)
 {
 	struct rd_slice_spec *slice = &object->slice;
-	const cJSON *meta = member(root, "metadata");
-	const cJSON *labels, *list, *item;
+	const cJSON *meta = rd_json_member(root, "metadata");
+	const cJSON *labels, *annotations, *list, *item;
 	const char *service, *type;
 	int family;
-	int r = get_object(place, meta, "labels", &labels);
+	int r = rd_json_object(place, meta, "labels", &labels);
 
-	r = r ?: get_string(place, labels, "kubernetes.io/service-name", "", &service);
-	r = r ?: get_string(place, root, "addressType", "IPv4", &type);
-	r = r ?: get_array(place, root, "endpoints", &list);
+	r = r ?: rd_json_object(place, meta, "annotations", &annotations);
+	r = r ?: rd_json_string(place, labels, "kubernetes.io/service-name", "", &service);
+	r = r ?: rd_json_string(place, root, "addressType", "IPv4", &type);
+	r = r ?: rd_json_array(place, root, "endpoints", &list);
 	r = r ?: copy_string(service, &slice->service);
 	if (r)
 		return r;
+	slice->triggered_ns = trigger_time(annotations);
 	slice->ignored =
-		has_member(labels, "service.kubernetes.io/headless") || !strcmp(type, "FQDN");
+		rd_json_has(labels, "service.kubernetes.io/headless") || !strcmp(type, "FQDN");
 	family = !strcmp(type, "IPv4") ? RD_FAMILY_4 : RD_FAMILY_6;
 	if (!slice->ignored && strcmp(type, "IPv4") && strcmp(type, "IPv6"))
-		return FAIL(place, "addressType \"%.32s\" is none of IPv4, IPv6 and FQDN", type);
+		return rd_json_fail(place, "addressType \"%.32s\" is none of IPv4, IPv6 and FQDN",
+				    type);
 	slice->subsets = calloc(1, sizeof(*slice->subsets));
 	if (!slice->subsets)
 		return -ENOMEM;
@@ -659,7 +636,7 @@ static int decode_slice(const struct place *place, const cJSON *root, struct rd_
 	return r;
 }
 
-static int decode_addresses(const struct place *place, const cJSON *list, bool ready,
+static int decode_addresses(const struct rd_json_place *place, const cJSON *list, bool ready,
 			    struct rd_subset *subset)
 {
 	const cJSON *item;
@@ -667,7 +644,7 @@ static int decode_addresses(const struct place *place, const cJSON *list, bool r
 	cJSON_ArrayForEach(item, list) {
 		struct rd_slice_endpoint *endpoint = &subset->endpoints[subset->n_endpoints];
 		const char *text, *node;
-		int r = get_string(place, item, "ip", "", &text)
+		int r = rd_json_string(place, item, "ip", "", &text)
 				?: to_ip(place, text, "ip", &endpoint->ip);
 
 		if (r)
@@ -676,7 +653,7 @@ static int decode_addresses(const struct place *place, const cJSON *list, bool r
 		endpoint->ready = ready;
 		endpoint->serving = true;
 		subset->n_endpoints++;
-		r = get_string(place, item, "nodeName", "", &node);
+		r = rd_json_string(place, item, "nodeName", "", &node);
 		if (!r && *node)
 			r = copy_string(node, &endpoint->node);
 		if (r)
@@ -685,12 +662,13 @@ static int decode_addresses(const struct place *place, const cJSON *list, bool r
 	return 0;
 }
 
-static int decode_subset(const struct place *place, const cJSON *item, struct rd_subset *subset)
+static int decode_subset(const struct rd_json_place *place, const cJSON *item,
+			 struct rd_subset *subset)
 {
 	const cJSON *ready, *not_ready;
-	int r = get_array(place, item, "addresses", &ready);
+	int r = rd_json_array(place, item, "addresses", &ready);
 
-	r = r ?: get_array(place, item, "notReadyAddresses", &not_ready);
+	r = r ?: rd_json_array(place, item, "notReadyAddresses", &not_ready);
 	if (r)
 		return r;
 	subset->endpoints = calloc((size_t)cJSON_GetArraySize(ready) +
@@ -706,24 +684,26 @@ static int decode_subset(const struct place *place, const cJSON *item, struct rd
 /* What the mirroring controller leaves alone: A18. */
 static bool is_not_mirrored(const cJSON *labels, const cJSON *annotations)
 {
-	const cJSON *skip = member(labels, "endpointslice.kubernetes.io/skip-mirror");
+	const cJSON *skip = rd_json_member(labels, "endpointslice.kubernetes.io/skip-mirror");
 
 	return (cJSON_IsString(skip) && !strcmp(skip->valuestring, "true")) ||
-	       has_member(annotations, "control-plane.alpha.kubernetes.io/leader");
+	       rd_json_has(annotations, "control-plane.alpha.kubernetes.io/leader");
 }
 
-static int decode_endpoints(const struct place *place, const cJSON *root, struct rd_object *object)
+static int decode_endpoints(const struct rd_json_place *place, const cJSON *root,
+			    struct rd_object *object)
 {
 	struct rd_slice_spec *slice = &object->slice;
-	const cJSON *meta = member(root, "metadata");
+	const cJSON *meta = rd_json_member(root, "metadata");
 	const cJSON *labels, *annotations, *list, *item;
-	int r = get_object(place, meta, "labels", &labels);
+	int r = rd_json_object(place, meta, "labels", &labels);
 
-	r = r ?: get_object(place, meta, "annotations", &annotations);
-	r = r ?: get_array(place, root, "subsets", &list);
+	r = r ?: rd_json_object(place, meta, "annotations", &annotations);
+	r = r ?: rd_json_array(place, root, "subsets", &list);
 	r = r ?: copy_string(object->name, &slice->service);
 	if (r)
 		return r;
+	slice->triggered_ns = trigger_time(annotations);
 	slice->ignored = is_not_mirrored(labels, annotations);
 	slice->subsets = elements(list, sizeof(*slice->subsets));
 	if (!slice->subsets)
@@ -738,7 +718,8 @@ static int decode_endpoints(const struct place *place, const cJSON *root, struct
 
 /* ---- Pod ----------------------------------------------------------------------- */
 
-static int decode_pod_ip(const struct place *place, const char *text, struct rd_pod_spec *pod)
+static int decode_pod_ip(const struct rd_json_place *place, const char *text,
+			 struct rd_pod_spec *pod)
 {
 	struct rd_ip ip;
 	int r;
@@ -751,35 +732,37 @@ static int decode_pod_ip(const struct place *place, const char *text, struct rd_
 	return r;
 }
 
-static int decode_pod_ips(const struct place *place, const cJSON *status, struct rd_pod_spec *pod)
+static int decode_pod_ips(const struct rd_json_place *place, const cJSON *status,
+			  struct rd_pod_spec *pod)
 {
 	const cJSON *list, *item;
 	const char *text;
-	int r = get_string(place, status, "podIP", "", &text) ?: decode_pod_ip(place, text, pod);
+	int r = rd_json_string(place, status, "podIP", "", &text)
+			?: decode_pod_ip(place, text, pod);
 
-	r = r ?: get_array(place, status, "podIPs", &list);
+	r = r ?: rd_json_array(place, status, "podIPs", &list);
 	if (r)
 		return r;
 	cJSON_ArrayForEach(item, list) {
-		r = get_string(place, item, "ip", "", &text) ?: decode_pod_ip(place, text, pod);
+		r = rd_json_string(place, item, "ip", "", &text) ?: decode_pod_ip(place, text, pod);
 		if (r)
 			return r;
 	}
 	return 0;
 }
 
-static int decode_ready(const struct place *place, const cJSON *status, bool *ret_ready)
+static int decode_ready(const struct rd_json_place *place, const cJSON *status, bool *ret_ready)
 {
 	const cJSON *list, *item;
 	const char *type, *value;
-	int r = get_array(place, status, "conditions", &list);
+	int r = rd_json_array(place, status, "conditions", &list);
 	bool ready = !list;
 
 	if (r)
 		return r;
 	cJSON_ArrayForEach(item, list) {
-		r = get_string(place, item, "type", "", &type)
-			    ?: get_string(place, item, "status", "", &value);
+		r = rd_json_string(place, item, "type", "", &type)
+			    ?: rd_json_string(place, item, "status", "", &value);
 		if (r)
 			return r;
 		if (!strcmp(type, "Ready"))
@@ -790,11 +773,11 @@ static int decode_ready(const struct place *place, const cJSON *status, bool *re
 }
 
 /* Append the named ports of one container. */
-static int decode_container_ports(const struct place *place, const cJSON *container,
+static int decode_container_ports(const struct rd_json_place *place, const cJSON *container,
 				  struct rd_pod_spec *pod)
 {
 	const cJSON *list, *item;
-	int r = get_array(place, container, "ports", &list);
+	int r = rd_json_array(place, container, "ports", &list);
 
 	if (r)
 		return r;
@@ -819,13 +802,14 @@ static int decode_container_ports(const struct place *place, const cJSON *contai
 
 /* The ports a named targetPort is looked up in: of the containers, then of the
  * init containers that run on beside them. */
-static int decode_containers(const struct place *place, const cJSON *spec, struct rd_pod_spec *pod)
+static int decode_containers(const struct rd_json_place *place, const cJSON *spec,
+			     struct rd_pod_spec *pod)
 {
 	const cJSON *containers, *init, *item;
 	const char *restart;
-	int r = get_array(place, spec, "containers", &containers);
+	int r = rd_json_array(place, spec, "containers", &containers);
 
-	r = r ?: get_array(place, spec, "initContainers", &init);
+	r = r ?: rd_json_array(place, spec, "initContainers", &init);
 	if (r)
 		return r;
 	cJSON_ArrayForEach(item, containers) {
@@ -834,7 +818,7 @@ static int decode_containers(const struct place *place, const cJSON *spec, struc
 			return r;
 	}
 	cJSON_ArrayForEach(item, init) {
-		r = get_string(place, item, "restartPolicy", "", &restart);
+		r = rd_json_string(place, item, "restartPolicy", "", &restart);
 		if (!r && !strcmp(restart, "Always"))
 			r = decode_container_ports(place, item, pod);
 		if (r)
@@ -843,24 +827,25 @@ static int decode_containers(const struct place *place, const cJSON *spec, struc
 	return 0;
 }
 
-static int decode_pod(const struct place *place, const cJSON *root, struct rd_object *object)
+static int decode_pod(const struct rd_json_place *place, const cJSON *root,
+		      struct rd_object *object)
 {
 	struct rd_pod_spec *pod = &object->pod;
-	const cJSON *meta = member(root, "metadata");
+	const cJSON *meta = rd_json_member(root, "metadata");
 	const cJSON *spec, *status;
 	const char *phase, *node;
-	int r = get_object(place, root, "spec", &spec);
+	int r = rd_json_object(place, root, "spec", &spec);
 
-	r = r ?: get_object(place, root, "status", &status);
-	r = r ?: get_string(place, status, "phase", "", &phase);
+	r = r ?: rd_json_object(place, root, "status", &status);
+	r = r ?: rd_json_string(place, status, "phase", "", &phase);
 	r = r ?: get_labels(place, meta, "labels", &pod->labels, &pod->n_labels);
 	r = r ?: decode_pod_ips(place, status, pod);
 	r = r ?: decode_ready(place, status, &pod->ready);
 	if (r)
 		return r;
 	pod->ended = !strcmp(phase, "Succeeded") || !strcmp(phase, "Failed");
-	pod->terminating = member(meta, "deletionTimestamp") != NULL;
-	r = get_string(place, spec, "nodeName", "", &node);
+	pod->terminating = rd_json_member(meta, "deletionTimestamp") != NULL;
+	r = rd_json_string(place, spec, "nodeName", "", &node);
 	if (!r && *node)
 		r = copy_string(node, &pod->node);
 	if (r)
@@ -870,27 +855,28 @@ static int decode_pod(const struct place *place, const cJSON *root, struct rd_ob
 
 /* ---- Node --------------------------------------------------------------------- */
 
-static int decode_node(const struct place *place, const cJSON *root, struct rd_object *object)
+static int decode_node(const struct rd_json_place *place, const cJSON *root,
+		       struct rd_object *object)
 {
 	struct rd_node_spec *node = &object->node;
-	const cJSON *meta = member(root, "metadata");
+	const cJSON *meta = rd_json_member(root, "metadata");
 	const cJSON *labels, *status, *list, *item;
 	const cJSON *spec, *taints;
 	const char *zone, *type, *address, *key;
-	int r = get_object(place, meta, "labels", &labels);
+	int r = rd_json_object(place, meta, "labels", &labels);
 
-	r = r ?: get_string(place, labels, "topology.kubernetes.io/zone", "", &zone);
-	r = r ?: get_object(place, root, "status", &status);
-	r = r ?: get_array(place, status, "addresses", &list);
-	r = r ?: get_object(place, root, "spec", &spec);
-	r = r ?: get_array(place, spec, "taints", &taints);
+	r = r ?: rd_json_string(place, labels, "topology.kubernetes.io/zone", "", &zone);
+	r = r ?: rd_json_object(place, root, "status", &status);
+	r = r ?: rd_json_array(place, status, "addresses", &list);
+	r = r ?: rd_json_object(place, root, "spec", &spec);
+	r = r ?: rd_json_array(place, spec, "taints", &taints);
 	if (!r && *zone)
 		r = copy_string(zone, &node->zone);
 	if (r)
 		return r;
-	node->leaving = member(meta, "deletionTimestamp") != NULL;
+	node->leaving = rd_json_member(meta, "deletionTimestamp") != NULL;
 	cJSON_ArrayForEach(item, taints) {
-		r = get_string(place, item, "key", "", &key);
+		r = rd_json_string(place, item, "key", "", &key);
 		if (r)
 			return r;
 		node->leaving |= !strcmp(key, "ToBeDeletedByClusterAutoscaler");
@@ -899,8 +885,8 @@ static int decode_node(const struct place *place, const cJSON *root, struct rd_o
 	if (!node->addresses)
 		return -ENOMEM;
 	cJSON_ArrayForEach(item, list) {
-		r = get_string(place, item, "type", "", &type);
-		r = r ?: get_string(place, item, "address", "", &address);
+		r = rd_json_string(place, item, "type", "", &type);
+		r = r ?: rd_json_string(place, item, "address", "", &address);
 		if (!r && (!strcmp(type, "InternalIP") || !strcmp(type, "ExternalIP")))
 			r = to_ip(place, address, "address", &node->addresses[node->n_addresses++]);
 		if (r)
@@ -913,7 +899,8 @@ static int decode_node(const struct place *place, const cJSON *root, struct rd_o
 
 static const struct kind {
 	const char *api_group; /* of apiVersion, without the version */
-	int (*decode)(const struct place *place, const cJSON *root, struct rd_object *object);
+	int (*decode)(const struct rd_json_place *place, const cJSON *root,
+		      struct rd_object *object);
 	bool cluster_scoped;
 	bool label_name; /* the name is a DNS label, not a subdomain */
 } kinds[] = {
@@ -965,35 +952,27 @@ static void note_skipped(struct rd_decoded *decoded, const char *kind)
 		 used ? "," : "", kind);
 }
 
-static int64_t parse_time(const char *text)
-{
-	struct tm tm = {0};
-	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-
-	return end && *end == 'Z' ? (int64_t)timegm(&tm) : 0;
-}
-
-static int decode_meta(struct place *place, const struct kind *kind, const cJSON *root,
+static int decode_meta(struct rd_json_place *place, const struct kind *kind, const cJSON *root,
 		       struct rd_object *object)
 {
 	const char *name, *namespace, *created;
 	const cJSON *meta;
-	int r = get_object(place, root, "metadata", &meta);
+	int r = rd_json_object(place, root, "metadata", &meta);
 
-	r = r ?: get_string(place, meta, "name", "", &name);
-	r = r ?: get_string(place, meta, "namespace", "default", &namespace);
-	r = r ?: get_string(place, meta, "creationTimestamp", "", &created);
+	r = r ?: rd_json_string(place, meta, "name", "", &name);
+	r = r ?: rd_json_string(place, meta, "namespace", "default", &namespace);
+	r = r ?: rd_json_string(place, meta, "creationTimestamp", "", &created);
 	if (r)
 		return r;
 	if (!*name)
-		return FAIL(place, "metadata.name is missing");
+		return rd_json_fail(place, "metadata.name is missing");
 	if (kind->cluster_scoped)
 	namespace = "";
-	else if (!is_name(namespace, LABEL_LENGTH, false)) return FAIL(
+	else if (!is_name(namespace, LABEL_LENGTH, false)) return rd_json_fail(
 		place, "namespace \"%.64s\" is not a DNS label", namespace);
 	if (!is_name(name, kind->label_name ? LABEL_LENGTH : SUBDOMAIN_LENGTH, !kind->label_name))
-		return FAIL(place, "name \"%.64s\" is not a DNS %s", name,
-			    kind->label_name ? "label" : "name");
+		return rd_json_fail(place, "name \"%.64s\" is not a DNS %s", name,
+				    kind->label_name ? "label" : "name");
 	if (copy_string(namespace, &object->namespace) || copy_string(name, &object->name))
 		return -ENOMEM;
 	object->created = parse_time(created);
@@ -1006,7 +985,7 @@ int rd_decode_tree(const cJSON *root, enum rd_kind kind, const char *origin,
 		   struct rd_object **ret_object, struct rd_error *error)
 {
 	_rd_object_ struct rd_object *object = calloc(1, sizeof(*object));
-	struct place place = {.kind = rd_kind_name(kind), .error = error};
+	struct rd_json_place place = {.kind = rd_kind_name(kind), .error = error};
 	int r;
 
 	if (!object)
@@ -1054,7 +1033,7 @@ static bool item_kind(const char *list_kind, char *ret_kind, size_t size)
 static int decode_any(const cJSON *root, const char *default_kind, const char *default_version,
 		      const char *origin, struct rd_decoded *decoded, struct rd_error *error)
 {
-	struct place place = {.kind = "object", .error = error};
+	struct rd_json_place place = {.kind = "object", .error = error};
 	const char *kind, *version;
 	const cJSON *items = NULL, *item;
 	char item_default[64];
@@ -1062,48 +1041,22 @@ static int decode_any(const cJSON *root, const char *default_kind, const char *d
 
 	if (!cJSON_IsObject(root))
 		return rd_error_set(error, -EINVAL, "not a Kubernetes object: no kind");
-	r = get_string(&place, root, "kind", default_kind, &kind);
-	r = r ?: get_string(&place, root, "apiVersion", default_version, &version);
+	r = rd_json_string(&place, root, "kind", default_kind, &kind);
+	r = r ?: rd_json_string(&place, root, "apiVersion", default_version, &version);
 	if (r)
 		return r;
 	if (!kind || !*kind)
 		return rd_error_set(error, -EINVAL, "not a Kubernetes object: no kind");
 	if (default_kind || !item_kind(kind, item_default, sizeof(item_default)) ||
-	    (*item_default && !has_member(root, "items")))
+	    (*item_default && !rd_json_has(root, "items")))
 		return decode_object(root, kind, version, origin, decoded, error);
 	place.kind = kind;
-	r = get_array(&place, root, "items", &items);
+	r = rd_json_array(&place, root, "items", &items);
 	cJSON_ArrayForEach(item, items)
 		r = r
 			    ?: decode_any(item, item_default, *item_default ? version : "", origin,
 					  decoded, error);
 	return r;
-}
-
-/* The library does not tell a lack of memory from a mistake in the text. */
-static bool out_of_memory;
-
-static void *allocate(size_t size)
-{
-	void *memory = malloc(size);
-
-	out_of_memory |= !memory;
-	return memory;
-}
-
-int rd_json_parse(const char *json, cJSON **ret_root, struct rd_error *error)
-{
-	cJSON_Hooks hooks = {.malloc_fn = allocate, .free_fn = free};
-	const char *end = NULL;
-
-	cJSON_InitHooks(&hooks);
-	out_of_memory = false;
-	*ret_root = cJSON_ParseWithOpts(json, &end, true);
-	if (!*ret_root && out_of_memory)
-		return rd_error_set(error, -ENOMEM, "out of memory");
-	if (!*ret_root)
-		return rd_error_set(error, -EINVAL, "not JSON near \"%.16s\"", end ?: "");
-	return 0;
 }
 
 int rd_decode(const char *json, const char *origin, struct rd_decoded *decoded,

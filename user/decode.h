@@ -38,10 +38,6 @@ int rd_decode(const char *json, const char *origin, struct rd_decoded *decoded,
 /* The JSON library's tree, for the few files that know it. */
 struct cJSON;
 
-/* Parse a JSON text, which ends with its NUL. The caller deletes @ret_root.
- * Returns 0, -EINVAL or -ENOMEM, with @error set. */
-int rd_json_parse(const char *json, struct cJSON **ret_root, struct rd_error *error);
-
 /* Decode one object whose kind is known. The caller frees @ret_object.
  * Returns 0, -EINVAL with @error naming the object and the field, or -ENOMEM. */
 int rd_decode_tree(const struct cJSON *root, enum rd_kind kind, const char *origin,

@@ -66,7 +66,7 @@ int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr)
 	const char *slash = strchr(text, '/');
 	struct rd_cidr cidr = {0};
 	char address[RD_IP_TEXT];
-	unsigned long prefix;
+	unsigned long prefix, bits, before;
 	char *end;
 
 	if (!slash || !isdigit((unsigned char)slash[1]) ||
@@ -77,8 +77,12 @@ int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr)
 	if (rd_ip_parse(address, &cidr.base))
 		return -EINVAL;
 	prefix = strtoul(slash + 1, &end, 10);
-	if (*end || prefix > family_bits(&cidr.base))
+	bits = family_bits(&cidr.base);
+	/* An IPv4 address that was written as an IPv6 one. */
+	before = strchr(address, ':') ? 128 - bits : 0;
+	if (*end || prefix < before || prefix > before + bits)
 		return -EINVAL;
+	prefix -= before;
 	cidr.base = masked(&cidr.base, (unsigned)prefix);
 	cidr.prefix = (uint8_t)prefix;
 	*ret_cidr = cidr;

@@ -37,7 +37,8 @@ struct rd_cidr {
  */
 int rd_ip_parse(const char *text, struct rd_ip *ret_ip);
 
-/* Parse "address/prefix"; host bits are cleared. Returns 0 or -EINVAL. */
+/* Parse "address/prefix"; host bits are cleared. The prefix of an IPv4-mapped
+ * IPv6 address counts from 96, and less is neither family. Returns 0 or -EINVAL. */
 int rd_cidr_parse(const char *text, struct rd_cidr *ret_cidr);
 
 /* Parse "10.0.0.1:80" or "[fd00::1]:80", @ret_port in host order. Returns 0 or

@@ -3,12 +3,12 @@
 
 #include <cjson/cJSON.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
 
 #include "base64.h"
+#include "json.h"
 #include "secret.h"
 #include "yaml.h"
 
@@ -17,27 +17,6 @@
 
 /* The extension of a cluster that is meant for exec plugins. */
 #define EXEC_EXTENSION "client.authentication.k8s.io/exec"
-
-/* Where the reader is, for the error's text. */
-struct place {
-	const char *kind;
-	const char *name;
-	struct rd_error *error;
-};
-
-/* Of values only those are shown that are no secrets. */
-__attribute__((format(printf, 2, 3))) static int fail(const struct place *place, const char *format,
-						      ...)
-{
-	char what[256];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(what, sizeof(what), format, args);
-	va_end(args);
-	return rd_error_set(place->error, -EINVAL, "%s \"%.64s\": %s", place->kind, place->name,
-			    what);
-}
 
 /* ---- what is owned ------------------------------------------------------------------ */
 
@@ -136,71 +115,43 @@ static bool has_any_scheme(const char *url)
 }
 
 /* The server's URL is not shown if it is wrong: there may be a password in it. */
-static int check_server(const struct place *place, struct rd_kube_access *access)
+static int check_server(const struct rd_json_place *place, struct rd_kube_access *access)
 {
 	bool plain;
 	size_t n;
 
 	if (!access->server)
-		return fail(place, "server is missing");
+		return rd_json_fail(place, "server is missing");
 	plain = is_url(access->server, "http://");
 	if (!plain && !is_url(access->server, "https://"))
-		return fail(place, "server is no https:// URL without a user in it");
+		return rd_json_fail(place, "server is no https:// URL without a user in it");
 	for (n = strlen(access->server); access->server[n - 1] == '/'; n--)
 		access->server[n - 1] = '\0';
 	if (plain && (access->token || access->token_file || access->cert_file ||
 		      access->cert_pem || access->exec))
-		return fail(place, "server is http://, where credentials could be read by anyone");
+		return rd_json_fail(place,
+				    "server is http://, where credentials could be read by anyone");
 	if (access->proxy_url && !has_any_scheme(access->proxy_url))
-		return fail(place, "proxy-url is none of http://, https:// and socks5://");
+		return rd_json_fail(place, "proxy-url is none of http://, https:// and socks5://");
 	if (access->insecure && (access->ca_file || access->ca_pem))
-		return fail(place, "insecure-skip-tls-verify and a certificate authority "
-				   "exclude each other");
+		return rd_json_fail(place, "insecure-skip-tls-verify and a certificate authority "
+					   "exclude each other");
 	return 0;
 }
 
 /* ---- reading fields -------------------------------------------------------------------- */
 
-/* A member that is there and is not null, or NULL. */
-static const cJSON *member(const cJSON *object, const char *key)
-{
-	const cJSON *item = cJSON_GetObjectItemCaseSensitive(object, key);
-
-	return cJSON_IsNull(item) ? NULL : item;
-}
-
-/* A string member, borrowed. As kubectl has it, "" is as good as absent: NULL. */
-static int get_string(const struct place *place, const cJSON *parent, const char *key,
+/* A string member, borrowed. As kubectl has it, "" is as good as absent: NULL. Of
+ * values only those are shown in errors that are no secrets. */
+static int get_string(const struct rd_json_place *place, const cJSON *parent, const char *key,
 		      const char **ret_text)
 {
-	const cJSON *item = member(parent, key);
+	const char *text;
+	int r = rd_json_string(place, parent, key, "", &text);
 
-	if (item && !cJSON_IsString(item))
-		return fail(place, "%s must be a string", key);
-	*ret_text = item && *item->valuestring ? item->valuestring : NULL;
-	return 0;
-}
-
-static int get_bool(const struct place *place, const cJSON *parent, const char *key,
-		    bool *ret_value)
-{
-	const cJSON *item = member(parent, key);
-
-	if (item && !cJSON_IsBool(item))
-		return fail(place, "%s must be true or false", key);
-	*ret_value = cJSON_IsTrue(item);
-	return 0;
-}
-
-static int get_array(const struct place *place, const cJSON *parent, const char *key,
-		     const cJSON **ret_array)
-{
-	const cJSON *item = member(parent, key);
-
-	if (item && !cJSON_IsArray(item))
-		return fail(place, "%s must be a list", key);
-	*ret_array = item;
-	return 0;
+	if (!r)
+		*ret_text = *text ? text : NULL;
+	return r;
 }
 
 enum field_kind {
@@ -251,30 +202,30 @@ static const struct {
 	{"as-user-extra", "redial does not impersonate"},
 };
 
-static int copy_text(const struct place *place, const struct field *field, const char *text,
+static int copy_text(const struct rd_json_place *place, const struct field *field, const char *text,
 		     char **ret_copy)
 {
 	for (const char *c = text; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			return fail(place, "%s has a control character in it", field->key);
+			return rd_json_fail(place, "%s has a control character in it", field->key);
 	return copy_string(text, ret_copy);
 }
 
-static int copy_pem(const struct place *place, const struct field *field, const char *text,
+static int copy_pem(const struct rd_json_place *place, const struct field *field, const char *text,
 		    char **ret_copy)
 {
 	size_t length;
 	int r = rd_base64_decode(text, ret_copy, &length);
 
 	if (r == -EINVAL)
-		return fail(place, "%s is not base64", field->key);
+		return rd_json_fail(place, "%s is not base64", field->key);
 	if (!r && (strlen(*ret_copy) != length || !strstr(*ret_copy, "-----BEGIN ")))
-		return fail(place, "%s is not PEM in base64", field->key);
+		return rd_json_fail(place, "%s is not PEM in base64", field->key);
 	return r;
 }
 
-static int read_field(const struct place *place, const char *kubeconfig, const cJSON *object,
-		      const struct field *field, struct rd_kube_access *access)
+static int read_field(const struct rd_json_place *place, const char *kubeconfig,
+		      const cJSON *object, const struct field *field, struct rd_kube_access *access)
 {
 	char **to = (char **)((char *)access + field->offset);
 	const char *text;
@@ -293,10 +244,10 @@ static int read_field(const struct place *place, const char *kubeconfig, const c
 	return copy_pem(place, field, text, to);
 }
 
-static int read_cluster(const struct place *place, const char *kubeconfig, const cJSON *cluster,
-			struct rd_kube_access *access)
+static int read_cluster(const struct rd_json_place *place, const char *kubeconfig,
+			const cJSON *cluster, struct rd_kube_access *access)
 {
-	int r = get_bool(place, cluster, "insecure-skip-tls-verify", &access->insecure);
+	int r = rd_json_bool(place, cluster, "insecure-skip-tls-verify", false, &access->insecure);
 
 	for (size_t i = 0; !r && i < RD_ARRAY_SIZE(cluster_fields); i++)
 		r = read_field(place, kubeconfig, cluster, &cluster_fields[i], access);
@@ -305,7 +256,7 @@ static int read_cluster(const struct place *place, const char *kubeconfig, const
 
 /* ---- exec ------------------------------------------------------------------------------ */
 
-static int read_argv(const struct place *place, const char *kubeconfig, const cJSON *object,
+static int read_argv(const struct rd_json_place *place, const char *kubeconfig, const cJSON *object,
 		     struct rd_kube_exec *exec)
 {
 	const cJSON *list = NULL, *item;
@@ -313,11 +264,11 @@ static int read_argv(const struct place *place, const char *kubeconfig, const cJ
 	size_t n = 0;
 	int r = get_string(place, object, "command", &command);
 
-	r = r ?: get_array(place, object, "args", &list);
+	r = r ?: rd_json_array(place, object, "args", &list);
 	if (r)
 		return r;
 	if (!command)
-		return fail(place, "exec has no command");
+		return rd_json_fail(place, "exec has no command");
 	exec->argv = calloc((size_t)cJSON_GetArraySize(list) + 2, sizeof(*exec->argv));
 	if (!exec->argv)
 		return -ENOMEM;
@@ -326,18 +277,19 @@ static int read_argv(const struct place *place, const char *kubeconfig, const cJ
 				 : copy_string(command, &exec->argv[n++]);
 	cJSON_ArrayForEach(item, list) {
 		if (!r && !cJSON_IsString(item))
-			r = fail(place, "args must hold strings");
+			r = rd_json_fail(place, "args must hold strings");
 		r = r ?: copy_string(item->valuestring, &exec->argv[n++]);
 	}
 	return r;
 }
 
-static int read_env(const struct place *place, const cJSON *object, struct rd_kube_exec *exec)
+static int read_env(const struct rd_json_place *place, const cJSON *object,
+		    struct rd_kube_exec *exec)
 {
 	const cJSON *list = NULL, *item;
 	const char *name, *value;
 	size_t n = 0;
-	int r = get_array(place, object, "env", &list);
+	int r = rd_json_array(place, object, "env", &list);
 
 	if (r)
 		return r;
@@ -350,7 +302,7 @@ static int read_env(const struct place *place, const cJSON *object, struct rd_ku
 		if (r)
 			return r;
 		if (!name || strchr(name, '='))
-			return fail(place, "env has an element without a name");
+			return rd_json_fail(place, "env has an element without a name");
 		exec->env[n] = join(name, "=", value ?: "");
 		if (!exec->env[n++])
 			return -ENOMEM;
@@ -359,12 +311,12 @@ static int read_env(const struct place *place, const cJSON *object, struct rd_ku
 }
 
 /* What the cluster's extension says to the plugin. */
-static int read_cluster_config(const struct place *place, const cJSON *cluster,
+static int read_cluster_config(const struct rd_json_place *place, const cJSON *cluster,
 			       struct rd_kube_exec *exec)
 {
 	const cJSON *list = NULL, *item;
 	const char *name;
-	int r = get_array(place, cluster, "extensions", &list);
+	int r = rd_json_array(place, cluster, "extensions", &list);
 
 	if (r)
 		return r;
@@ -372,15 +324,15 @@ static int read_cluster_config(const struct place *place, const cJSON *cluster,
 		r = get_string(place, item, "name", &name);
 		if (r)
 			return r;
-		if (!name || strcmp(name, EXEC_EXTENSION) || !member(item, "extension"))
+		if (!name || strcmp(name, EXEC_EXTENSION) || !rd_json_member(item, "extension"))
 			continue;
-		exec->cluster_config = cJSON_PrintUnformatted(member(item, "extension"));
+		exec->cluster_config = cJSON_PrintUnformatted(rd_json_member(item, "extension"));
 		return exec->cluster_config ? 0 : -ENOMEM;
 	}
 	return 0;
 }
 
-static int check_exec(const struct place *place, const cJSON *object)
+static int check_exec(const struct rd_json_place *place, const cJSON *object)
 {
 	const char *version, *mode;
 	int r = get_string(place, object, "apiVersion", &version);
@@ -390,18 +342,19 @@ static int check_exec(const struct place *place, const cJSON *object)
 		return r;
 	if (!version || (strcmp(version, "client.authentication.k8s.io/v1") &&
 			 strcmp(version, "client.authentication.k8s.io/v1beta1")))
-		return fail(place,
-			    "exec apiVersion \"%.64s\" is not client.authentication.k8s.io/v1",
-			    version ?: "");
+		return rd_json_fail(
+			place, "exec apiVersion \"%.64s\" is not client.authentication.k8s.io/v1",
+			version ?: "");
 	if (mode && !strcmp(mode, "Always"))
-		return fail(place, "exec interactiveMode is Always, and nobody is there to answer");
+		return rd_json_fail(
+			place, "exec interactiveMode is Always, and nobody is there to answer");
 	return 0;
 }
 
-static int read_exec(const struct place *place, const char *kubeconfig, const cJSON *cluster,
-		     const cJSON *user, struct rd_kube_access *access)
+static int read_exec(const struct rd_json_place *place, const char *kubeconfig,
+		     const cJSON *cluster, const cJSON *user, struct rd_kube_access *access)
 {
-	const cJSON *object = member(user, "exec");
+	const cJSON *object = rd_json_member(user, "exec");
 	const char *version, *hint;
 	struct rd_kube_exec *exec;
 	int r;
@@ -410,14 +363,16 @@ static int read_exec(const struct place *place, const char *kubeconfig, const cJ
 	if (!object || access->token || access->token_file)
 		return 0;
 	if (!cJSON_IsObject(object))
-		return fail(place, "exec must be an object");
+		return rd_json_fail(place, "exec must be an object");
 	exec = access->exec = calloc(1, sizeof(*exec));
 	if (!exec)
 		return -ENOMEM;
 	r = check_exec(place, object);
 	r = r ?: read_argv(place, kubeconfig, object, exec);
 	r = r ?: read_env(place, object, exec);
-	r = r ?: get_bool(place, object, "provideClusterInfo", &exec->provide_cluster_info);
+	r = r
+		    ?: rd_json_bool(place, object, "provideClusterInfo", false,
+				    &exec->provide_cluster_info);
 	r = r ?: get_string(place, object, "installHint", &hint);
 	if (!r && hint)
 		r = copy_string(hint, &exec->install_hint);
@@ -436,66 +391,67 @@ static bool is_given(const cJSON *item)
 	       !(cJSON_IsArray(item) && !cJSON_GetArraySize(item));
 }
 
-static int read_user(const struct place *place, const char *kubeconfig, const cJSON *cluster,
-		     const cJSON *user, struct rd_kube_access *access)
+static int read_user(const struct rd_json_place *place, const char *kubeconfig,
+		     const cJSON *cluster, const cJSON *user, struct rd_kube_access *access)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < RD_ARRAY_SIZE(refused); i++)
-		if (is_given(member(user, refused[i].key)))
-			return fail(place, "%s is not supported: %s", refused[i].key,
-				    refused[i].why);
+		if (is_given(rd_json_member(user, refused[i].key)))
+			return rd_json_fail(place, "%s is not supported: %s", refused[i].key,
+					    refused[i].why);
 	for (size_t i = 0; !r && i < RD_ARRAY_SIZE(user_fields); i++)
 		r = read_field(place, kubeconfig, user, &user_fields[i], access);
 	if (!r &&
 	    !(access->cert_file || access->cert_pem) != !(access->key_file || access->key_pem))
-		r = fail(place, "client-certificate and client-key need each other");
+		r = rd_json_fail(place, "client-certificate and client-key need each other");
 	return r ?: read_exec(place, kubeconfig, cluster, user, access);
 }
 
 /* Find in a list of {name, KIND: {...}}; null reads as an empty object (NULL). */
-static int find_named(const cJSON *root, const char *list_key, const struct place *place,
+static int find_named(const cJSON *root, const char *list_key, const struct rd_json_place *place,
 		      const cJSON **ret_object)
 {
-	const cJSON *list = member(root, list_key), *item, *found = NULL;
+	const cJSON *list = rd_json_member(root, list_key), *item, *found = NULL;
 
 	if (list && !cJSON_IsArray(list))
 		return rd_error_set(place->error, -EINVAL, "%s must be a list", list_key);
 	cJSON_ArrayForEach(item, list) {
-		const cJSON *name = member(item, "name");
+		const cJSON *name = rd_json_member(item, "name");
 
 		if (!cJSON_IsString(name) || strcmp(name->valuestring, place->name))
 			continue;
 		if (found)
-			return fail(place, "is there twice");
+			return rd_json_fail(place, "is there twice");
 		found = item;
 	}
 	if (!found)
 		return rd_error_set(place->error, -EINVAL, "there is no %s \"%.64s\"", place->kind,
 				    place->name);
-	*ret_object = member(found, place->kind);
+	*ret_object = rd_json_member(found, place->kind);
 	if (*ret_object && !cJSON_IsObject(*ret_object))
-		return fail(place, "must be an object");
+		return rd_json_fail(place, "must be an object");
 	return 0;
 }
 
 /* The name of the context's cluster or user. */
-static int get_reference(const struct place *context, const cJSON *object, const char *kind,
+static int get_reference(const struct rd_json_place *context, const cJSON *object, const char *kind,
 			 const char **ret_name)
 {
 	int r = get_string(context, object, kind, ret_name);
 
 	if (!r && !*ret_name)
-		r = fail(context, "%s is missing", kind);
+		r = rd_json_fail(context, "%s is missing", kind);
 	return r;
 }
 
 static int read_context(const cJSON *root, const char *kubeconfig, const char *name,
 			struct rd_kube_access *access, struct rd_error *error)
 {
-	struct place context = {.kind = "context", .name = name, .error = error};
-	struct place cluster = {.kind = "cluster", .error = error};
-	struct place user = {.kind = "user", .error = error};
+	struct rd_json_place context = {
+		.kind = "context", .name = name, .quoted = true, .error = error};
+	struct rd_json_place cluster = {.kind = "cluster", .quoted = true, .error = error};
+	struct rd_json_place user = {.kind = "user", .quoted = true, .error = error};
 	const cJSON *context_object, *cluster_object, *user_object;
 	int r = find_named(root, "contexts", &context, &context_object);
 
@@ -520,7 +476,7 @@ struct reading {
 
 static int read_config(struct reading *reading, const cJSON *root)
 {
-	const cJSON *current = member(root, "current-context");
+	const cJSON *current = rd_json_member(root, "current-context");
 	const char *name = reading->context;
 
 	if (!cJSON_IsObject(root))
@@ -552,13 +508,24 @@ static int read_document(void *context, const char *json)
 	return r;
 }
 
-/* The YAML reader quotes an alias, which may be a password with a star before it. */
+/* The YAML reader quotes an alias and a tag, which may be a password with a star or
+ * an exclamation mark before it. */
 static void forget_quotation(struct rd_error *error)
 {
-	char *quotation = strstr(error->text, ": write *");
+	static const struct {
+		const char *text;
+		size_t kept;
+	} quotations[] = {
+		{": write *", 0},
+		{"unknown tag: ", sizeof("unknown tag") - 1},
+	};
 
-	if (quotation)
-		*quotation = '\0';
+	for (size_t i = 0; i < RD_ARRAY_SIZE(quotations); i++) {
+		char *quotation = strstr(error->text, quotations[i].text);
+
+		if (quotation)
+			quotation[quotations[i].kept] = '\0';
+	}
 }
 
 int rd_kube_access_load(const char *path, const char *context, struct rd_kube_access *ret,
@@ -653,7 +620,8 @@ int rd_kube_access_in_cluster(const char *directory, struct rd_kube_access *ret,
 int rd_kube_access_set_server(struct rd_kube_access *access, const char *server,
 			      struct rd_error *error)
 {
-	const struct place place = {.kind = "option", .name = "--server", .error = error};
+	const struct rd_json_place place = {
+		.kind = "option", .name = "--server", .quoted = true, .error = error};
 	char *before = access->server;
 	int r;
 

@@ -42,7 +42,7 @@ struct fill {
 struct rd_metrics {
 	struct rd_own_numbers own;
 	struct rd_agent said;
-	struct rd_sync_times syncs;
+	struct rd_syncs syncs;
 	struct rd_totals totals;
 	bool has_totals;
 	struct fill fills[8];
@@ -59,16 +59,6 @@ struct rd_metrics {
 	size_t length;
 	char text[RD_METRICS_PIECE + MARGIN];
 };
-
-void rd_sync_times_add(struct rd_sync_times *times, uint64_t ns)
-{
-	size_t i = 0;
-
-	while (i < RD_SYNC_BUCKETS - 1 && ns > 1000000ULL << i)
-		i++;
-	times->bucket[i]++;
-	times->sum_ns += ns;
-}
 
 /* ---- taking the numbers ---------------------------------------------------------------- */
 
@@ -355,26 +345,58 @@ static void write_build(struct rd_metrics *metrics)
 	put_line(metrics, "redial_build_info", labels, "", 1);
 }
 
-static void write_syncs(struct rd_metrics *metrics, const char *name, const char *help)
+struct histogram {
+	const char *name, *help;
+	const uint64_t *bucket; /* each for itself; the last one has no bound */
+	size_t n;
+	uint32_t (*bound_ms)(size_t bucket);
+	uint64_t sum_ns;
+};
+
+static void write_histogram(struct rd_metrics *metrics, const struct histogram *histogram)
 {
 	char series[80], le[32];
 	uint64_t count = 0;
 
-	put_head(metrics, name, "histogram", help);
-	snprintf(series, sizeof(series), "%s_bucket", name);
-	for (unsigned i = 0; i < RD_SYNC_BUCKETS; i++) {
-		count += metrics->syncs.bucket[i];
-		if (i == RD_SYNC_BUCKETS - 1)
-			snprintf(le, sizeof(le), "le=\"+Inf\"");
+	put_head(metrics, histogram->name, "histogram", histogram->help);
+	snprintf(series, sizeof(series), "%s_bucket", histogram->name);
+	for (size_t i = 0; i < histogram->n; i++) {
+		uint32_t ms = i + 1 < histogram->n ? histogram->bound_ms(i) : 0;
+
+		count += histogram->bucket[i];
+		if (ms)
+			snprintf(le, sizeof(le), "le=\"%u.%03u\"", ms / 1000, ms % 1000);
 		else
-			snprintf(le, sizeof(le), "le=\"%u.%03u\"", (1U << i) / 1000,
-				 (1U << i) % 1000);
+			snprintf(le, sizeof(le), "le=\"+Inf\"");
 		put_line(metrics, series, le, "", count);
 	}
-	snprintf(series, sizeof(series), "%s_sum", name);
-	put_time(metrics, series, "", metrics->syncs.sum_ns);
-	snprintf(series, sizeof(series), "%s_count", name);
+	snprintf(series, sizeof(series), "%s_sum", histogram->name);
+	put_time(metrics, series, "", histogram->sum_ns);
+	snprintf(series, sizeof(series), "%s_count", histogram->name);
 	put_line(metrics, series, "", "", count);
+}
+
+static void write_syncs(struct rd_metrics *metrics, const char *name, const char *help)
+{
+	write_histogram(metrics, &(struct histogram){.name = name,
+						     .help = help,
+						     .bucket = metrics->syncs.took,
+						     .n = RD_SYNC_BUCKETS,
+						     .bound_ms = rd_sync_bound_ms,
+						     .sum_ns = metrics->syncs.took_sum_ns});
+}
+
+static void write_programmings(struct rd_metrics *metrics)
+{
+	write_histogram(
+		metrics,
+		&(struct histogram){.name = "kubeproxy_network_programming_duration_seconds",
+				    .help = "How long endpoints took from what changed them to "
+					    "the maps.",
+				    .bucket = metrics->syncs.programmed,
+				    .n = RD_PROGRAMMING_BUCKETS,
+				    .bound_ms = rd_programming_bound_ms,
+				    .sum_ns = metrics->syncs.programmed_sum_ns});
 }
 
 static void write_fills(struct rd_metrics *metrics)
@@ -462,10 +484,11 @@ static void write_node(struct rd_metrics *metrics)
 		    "How long it took to bring the maps to what the source says.");
 	write_syncs(metrics, "kubeproxy_sync_proxy_rules_duration_seconds",
 		    "The same under the name that kube-proxy gives it.");
+	write_programmings(metrics);
 	write_one_time(metrics, "kubeproxy_sync_proxy_rules_last_timestamp_seconds", "gauge",
-		       "When the last sync ended well.", metrics->own.last_sync_ns);
+		       "When the last sync ended well.", metrics->syncs.last_sync_ns);
 	write_one_time(metrics, "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "gauge",
-		       "When a change was last noticed.", metrics->own.last_queued_ns);
+		       "When a change was last noticed.", metrics->syncs.last_queued_ns);
 	write_process(metrics);
 }
 

@@ -10,26 +10,14 @@
 #define REDIAL_METRICS_H
 
 #include "maps.h"
-
-/* Upper bounds of kube-proxy: 1 ms and its doubles; the last bucket has none. */
-#define RD_SYNC_BUCKETS 16
-
-/* How long the agent's syncs took. */
-struct rd_sync_times {
-	uint64_t bucket[RD_SYNC_BUCKETS]; /* each for itself, not cumulative */
-	uint64_t sum_ns;
-};
-
-void rd_sync_times_add(struct rd_sync_times *times, uint64_t ns);
+#include "syncs.h"
 
 /* What the agent knows of itself. Times are CLOCK_REALTIME, 0: never. */
 struct rd_own_numbers {
 	const struct rd_agent *said;
-	const struct rd_sync_times *syncs;
-	uint64_t last_queued_ns; /* a change was noticed */
-	uint64_t last_sync_ns;	 /* a sync ended well */
-	bool outcomes;		 /* TCP outcomes are counted */
-	bool backends;		 /* each backend's numbers as well */
+	const struct rd_syncs *syncs;
+	bool outcomes; /* TCP outcomes are counted */
+	bool backends; /* each backend's numbers as well */
 	uint64_t processor_ns;
 	uint64_t resident_bytes;
 	uint64_t virtual_bytes;

@@ -254,6 +254,18 @@ static void keep_assigned(struct rd_service_spec *service, const struct rd_servi
 	}
 }
 
+/* A trigger time that was seen before is no news: the same slice again. */
+static void keep_pending(const struct rd_store *store, struct rd_slice_spec *slice,
+			 const struct rd_slice_spec *former)
+{
+	bool same = former && former->triggered_ns == slice->triggered_ns;
+
+	if (former && (same || former->pending_ns))
+		slice->pending_ns = former->pending_ns;
+	else if (slice->triggered_ns > store->started_ns)
+		slice->pending_ns = slice->triggered_ns;
+}
+
 void rd_store_put(struct rd_store *store, struct rd_object *object)
 {
 	struct rd_object *former = RB_FIND(rd_key_tree, &store->objects, object);
@@ -262,6 +274,8 @@ void rd_store_put(struct rd_store *store, struct rd_object *object)
 		former && object->kind == RD_NODE && same_node(&former->node, &object->node);
 	bool nodes_changed = store->nodes_changed;
 
+	if (is_slice(object))
+		keep_pending(store, &object->slice, former ? &former->slice : NULL);
 	if (former) {
 		if (object->kind == RD_SERVICE)
 			keep_assigned(&object->service, &former->service);

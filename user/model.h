@@ -94,6 +94,9 @@ struct rd_slice_spec {
 	bool ignored;  /* labelled headless, or not to be mirrored */
 	struct rd_subset *subsets;
 	size_t n_subsets;
+	int64_t triggered_ns; /* annotation last-change-trigger-time; 0: none */
+	int64_t pending_ns;   /* the earliest of those that are not in the maps yet, kept by the
+			       * store until whoever applies it takes it; 0: none */
 };
 
 struct rd_pod_spec {
@@ -167,6 +170,7 @@ struct rd_store {
 	struct rd_name_set dirty;
 	bool all_dirty;	    /* the set could not grow: consider every Service */
 	bool nodes_changed; /* a Node's zone or addresses, or which there are */
+	int64_t started_ns; /* earlier trigger times are never pending */
 	uint32_t count[RD_KINDS];
 };
 
@@ -175,7 +179,7 @@ void rd_store_free(struct rd_store *store);
 
 /* Add an object, or replace the one of its kind, namespace and name. Takes
  * ownership. A replaced Service hands the address it was assigned on to its
- * successor, unless that one names its own. */
+ * successor, unless that one names its own; a slice its pending trigger time. */
 void rd_store_put(struct rd_store *store, struct rd_object *object);
 /* Remove and free, if present. */
 void rd_store_remove(struct rd_store *store, enum rd_kind kind, const char *namespace,

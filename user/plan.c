@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -737,6 +738,23 @@ static int draft_port(struct rd_plan *plan, struct draft *draft, const struct rd
 	return 0;
 }
 
+/* Returns -EEXIST, with @error naming what another Service has. */
+static int say_taken(const struct rd_frontend_key *key, const struct rd_planned *owner,
+		     struct rd_error *error)
+{
+	struct rd_ip ip =
+		rd_ip_from_bytes(key->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6, key->key.addr);
+	char text[RD_IP_PORT_TEXT];
+
+	if (key->key.scope == RD_SCOPE_NODE_PORT)
+		return rd_error_set(error, -EEXIST, "node port %u/%s is taken by %s/%s",
+				    key->key.port, key->key.protocol == IPPROTO_UDP ? "UDP" : "TCP",
+				    owner->namespace, owner->name);
+	return rd_error_set(error, -EEXIST, "%s is the address of %s/%s",
+			    rd_ip_port_format(&ip, key->key.port, text), owner->namespace,
+			    owner->name);
+}
+
 /* Drop from the draft the frontends that other Services have.
  * Returns 0 or -EEXIST, with @error naming the first. */
 static int drop_conflicts(const struct rd_plan *plan, struct draft *draft, struct rd_error *error)
@@ -747,18 +765,13 @@ static int drop_conflicts(const struct rd_plan *plan, struct draft *draft, struc
 	for (size_t i = 0; i < draft->n_frontends; i++) {
 		const struct rd_frontend_key *key = &draft->frontends[i].key;
 		const struct rd_planned *owner = rd_plan_owner(plan, key);
-		struct rd_ip ip = rd_ip_from_bytes(key->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6,
-						   key->key.addr);
-		char text[RD_IP_PORT_TEXT];
 
 		if (!owner || owner == draft->old) {
 			draft->frontends[kept++] = draft->frontends[i];
 			continue;
 		}
 		if (!r)
-			r = rd_error_set(error, -EEXIST, "%s is the address of %s/%s",
-					 rd_ip_port_format(&ip, key->key.port, text),
-					 owner->namespace, owner->name);
+			r = say_taken(key, owner, error);
 	}
 	draft->n_frontends = kept;
 	return r;

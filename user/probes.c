@@ -10,8 +10,6 @@
 
 #include "httpd.h"
 
-/* A change that waits for so long is a failure: twice kube-proxy's sync period. */
-#define UNAPPLIED_NS 60000000000ULL
 /* So many /metrics at once: each holds a copy of the numbers. */
 #define SCRAPES 4
 
@@ -133,11 +131,11 @@ static void answer_health(struct rd_probes *probes, struct rd_http_request *requ
 	bool synced, healthy;
 
 	probes->look(probes->context, &probed);
-	synced = !probed.started || probed.waiting_ns <= UNAPPLIED_NS;
+	synced = rd_syncs_are_timely(probed.own.syncs, rd_monotonic_ns());
 	healthy = synced && !(node && probed.leaving);
 	word = synced ? "true" : "false";
 	format_time(now, current, sizeof(current));
-	format_time(synced ? now : probed.own.last_sync_ns, updated, sizeof(updated));
+	format_time(synced ? now : probed.own.syncs->last_sync_ns, updated, sizeof(updated));
 	snprintf(body, sizeof(body),
 		 "{\"lastUpdated\":\"%s\",\"currentTime\":\"%s\",%s\"healthy\":%s,\"status\":{"
 		 "\"IPv4\":{\"lastUpdated\":\"%s\",\"healthy\":%s},"

@@ -15,10 +15,8 @@ struct rd_probed {
 	const struct rd_plan *plan;
 	const struct rd_maps *maps;
 	struct rd_own_numbers own; /* but for the process's, which are added */
-	bool started;		   /* the first complete state has been in the maps */
-	bool ready;		   /* and the maps are what the source says */
+	bool ready;		   /* the maps are what the source says */
 	bool leaving;		   /* this Node is being deleted, or drained for that */
-	uint64_t waiting_ns;	   /* for how long a change has not been applied */
 };
 
 struct rd_probes;

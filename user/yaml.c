@@ -122,21 +122,116 @@ static int line_of(struct fy_node *node)
 	return mark ? mark->line + 1 : 0;
 }
 
-/* Does the scalar say by a tag what it is? Of the tags, only that of strings has
- * a use in a manifest. */
-static bool is_tagged(struct fy_node *node)
-{
-	size_t length;
+/* What a node's tag says that it is. */
+enum tag {
+	TAG_NONE,
+	TAG_UNKNOWN,
+	TAG_AS_WRITTEN, /* "!": a scalar is a string, whatever is in it */
+	TAG_STRING,
+	TAG_INTEGER,
+	TAG_FLOAT,
+	TAG_BOOL,
+	TAG_NULL,
+	TAG_MAPPING,
+	TAG_SEQUENCE,
+};
 
-	return fy_node_get_tag(node, &length) != NULL;
+/* What "!!" stands for. */
+static const char core[] = "tag:yaml.org,2002:";
+
+static enum tag tag_of(struct fy_node *node)
+{
+	static const char *const names[] = {
+		[TAG_STRING] = "str",	[TAG_INTEGER] = "int", [TAG_FLOAT] = "float",
+		[TAG_BOOL] = "bool",	[TAG_NULL] = "null",   [TAG_MAPPING] = "map",
+		[TAG_SEQUENCE] = "seq",
+	};
+	size_t length = 0, prefix = strlen(core);
+	const char *text = fy_node_get_tag(node, &length);
+
+	if (!text)
+		return TAG_NONE;
+	if (length == 1 && *text == '!')
+		return TAG_AS_WRITTEN;
+	if (length < prefix || memcmp(text, core, prefix))
+		return TAG_UNKNOWN;
+	for (size_t i = TAG_STRING; i < RD_ARRAY_SIZE(names); i++)
+		if (strlen(names[i]) == length - prefix &&
+		    !memcmp(names[i], text + prefix, length - prefix))
+			return (enum tag)i;
+	return TAG_UNKNOWN;
+}
+
+/* The node is not what its tag says, or nobody knows what that is. What is tagged
+ * may be a secret, and is not shown. */
+static int refuse_tag(struct fy_node *node, struct rd_error *error)
+{
+	struct fy_token *token = fy_node_get_tag_token(node);
+	const struct fy_mark *mark = token ? fy_token_start_mark(token) : NULL;
+	size_t length = 0, prefix = strlen(core);
+	const char *text = fy_node_get_tag(node, &length) ?: "";
+	bool is_core = length > prefix && !memcmp(text, core, prefix);
+	bool is_whole = !is_core && *text != '!';
+	const char *before = is_core ? "!!" : is_whole ? "!<" : "";
+	size_t skip = is_core ? prefix : 0, shown = length - skip < 64 ? length - skip : 64;
+
+	return rd_error_set(error, -EINVAL, "line %d: %s: %s%.*s%s", mark ? mark->line + 1 : 0,
+			    tag_of(node) == TAG_UNKNOWN ? "unknown tag"
+							: "a value that is not what its tag says",
+			    before, (int)shown, text + skip, is_whole ? ">" : "");
+}
+
+/* Is it a number without a fraction and an exponent? */
+static bool is_integer(const char *text, size_t length)
+{
+	return is_number(text, length) &&
+	       skip_digits(text, length && *text == '-', length) == length;
+}
+
+/* How JSON writes a scalar that is tagged, or how it is written: `text` as it
+ * is, another word, or as a string (NULL). Returns false if it is not what its
+ * tag says. */
+static bool resolve(enum tag tag, bool plain, const char *text, size_t length,
+		    const char **ret_json)
+{
+	const char *word = json_word(text, length);
+	bool is_null = word && *word == 'n';
+
+	*ret_json = NULL;
+	switch (tag) {
+	case TAG_NONE:
+		if (plain)
+			*ret_json = word ?: is_number(text, length) ? text : NULL;
+		return true;
+	case TAG_AS_WRITTEN:
+	case TAG_STRING:
+		return true;
+	case TAG_INTEGER:
+		*ret_json = text;
+		return is_integer(text, length);
+	case TAG_FLOAT:
+		*ret_json = text;
+		return is_number(text, length);
+	case TAG_BOOL:
+		*ret_json = word;
+		return word && !is_null;
+	case TAG_NULL:
+		*ret_json = word;
+		return is_null;
+	case TAG_UNKNOWN:
+	case TAG_MAPPING:
+	case TAG_SEQUENCE:
+		break;
+	}
+	return false;
 }
 
 static int emit_scalar(FILE *json, struct fy_node *node, struct rd_error *error)
 {
-	bool plain = fy_node_get_style(node) == FYNS_PLAIN && !is_tagged(node);
+	bool plain = fy_node_get_style(node) == FYNS_PLAIN;
 	size_t length = 0;
 	const char *text = fy_node_get_scalar(node, &length) ?: "";
-	const char *word = plain ? json_word(text, length) : NULL;
+	const char *written;
 
 	if (fy_node_is_alias(node))
 		return rd_error_set(error, -EINVAL, "line %d: aliases not allowed: write *%.*s out",
@@ -144,12 +239,14 @@ static int emit_scalar(FILE *json, struct fy_node *node, struct rd_error *error)
 	if (memchr(text, '\0', length))
 		return rd_error_set(error, -EINVAL, "line %d: a NUL character in a string",
 				    line_of(node));
-	if (word)
-		fputs(word, json);
-	else if (plain && is_number(text, length))
+	if (!resolve(tag_of(node), plain, text, length, &written))
+		return refuse_tag(node, error);
+	if (!written)
+		emit_string(json, text, length);
+	else if (written == text)
 		fwrite(text, 1, length, json);
 	else
-		emit_string(json, text, length);
+		fputs(written, json);
 	return 0;
 }
 
@@ -159,8 +256,11 @@ static int emit_mapping(FILE *json, struct fy_node *node, struct rd_error *error
 {
 	struct fy_node_pair *pair;
 	void *position = NULL;
+	enum tag tag = tag_of(node);
 	char before = '{';
 
+	if (tag != TAG_NONE && tag != TAG_AS_WRITTEN && tag != TAG_MAPPING)
+		return refuse_tag(node, error);
 	while ((pair = fy_node_mapping_iterate(node, &position))) {
 		struct fy_node *key = fy_node_pair_key(pair);
 		size_t length = 0;
@@ -169,6 +269,9 @@ static int emit_mapping(FILE *json, struct fy_node *node, struct rd_error *error
 
 		if (!text || fy_node_is_alias(key))
 			return rd_error_set(error, -EINVAL, "a key that is not a string");
+		/* JSON's keys are strings, whatever they are. */
+		if (tag_of(key) == TAG_UNKNOWN)
+			return refuse_tag(key, error);
 		fputc(before, json);
 		before = ',';
 		emit_string(json, text, length);
@@ -185,8 +288,11 @@ static int emit_sequence(FILE *json, struct fy_node *node, struct rd_error *erro
 {
 	struct fy_node *item;
 	void *position = NULL;
+	enum tag tag = tag_of(node);
 	char before = '[';
 
+	if (tag != TAG_NONE && tag != TAG_AS_WRITTEN && tag != TAG_SEQUENCE)
+		return refuse_tag(node, error);
 	while ((item = fy_node_sequence_iterate(node, &position))) {
 		int r;
 
@@ -241,15 +347,19 @@ static int to_json(struct fy_document *parsed, char **ret_json, struct rd_error 
 
 /* ---- documents -------------------------------------------------------------------------- */
 
-/* Turn the library's first collected message into the error's text. */
+/* Turn the library's first collected message into the error's text. It has none
+ * for a lack of memory, which malloc says in errno, and none for a mapping with
+ * two keys that are empty. */
 static int take_message(struct fy_diag *diag, struct rd_error *error)
 {
 	struct fy_diag_error *first;
 	void *position = NULL;
 
 	first = fy_diag_errors_iterate(diag, &position);
-	if (!first)
+	if (!first && errno == ENOMEM)
 		return rd_error_set(error, -ENOMEM, "out of memory");
+	if (!first)
+		return rd_error_set(error, -EINVAL, "not YAML: perhaps two keys are empty");
 	return rd_error_set(error, -EINVAL, "line %d: %s", first->line, first->msg);
 }
 
@@ -272,6 +382,7 @@ int rd_yaml_documents(const char *text, size_t length,
 	parser = fy_parser_create(&config);
 	if (!parser || fy_parser_set_string(parser, text, length))
 		r = rd_error_set(error, -ENOMEM, "out of memory");
+	errno = 0;
 	while (!r && (parsed = fy_parse_load_document(parser))) {
 		_rd_free_ char *json = NULL;
 

@@ -15,8 +15,9 @@
  * other than 0.
  *
  * Returns 0, what `document` returned, -EINVAL for text that is not YAML
- * (@error gives the line) or uses aliases, whose expansion has no bound, or
- * -ENOMEM. Documents before the wrong one have been handed over by then.
+ * (@error gives the line), uses aliases, whose expansion has no bound, or has a
+ * tag that is unknown or wrong, or -ENOMEM. Documents before the wrong one have been handed over by
+ * then.
  */
 int rd_yaml_documents(const char *text, size_t length,
 		      int (*document)(void *context, const char *json), void *context,

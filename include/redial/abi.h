@@ -424,7 +424,8 @@ struct rd_agent {
 	__u32 objects[5];    /* in the source, by enum rd_kind of user/model.h */
 	__u32 files_bad;     /* manifests whose last good state stands in */
 	__u32 refused_count; /* may exceed RD_REFUSED_SHOWN */
-	__u32 pad;
+	__u32 outcomes_off;  /* 1: nobody asked for what becomes of TCP connects, and
+			      * nothing is at sockops */
 	char version[32];
 	char source[256];
 	char cgroup[256];

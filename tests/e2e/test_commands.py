@@ -369,6 +369,31 @@ def test_status_table_and_wide(node, example):
         assert not re.search("^REFUSED +REASON", text, re.MULTILINE)
 
 
+def test_status_says_off_of_what_nobody_asked_for(node):
+    def outcomes():
+        (line,) = [line for line in on_terminal(node, "status")[1].splitlines() if line.startswith("sockops")]
+        return node.hooks()["sockops"], line
+
+    red = "\x1b[31m"
+    agent = node.agent("--track-outcomes", "off")
+    state, line = outcomes()
+    assert state == "off" and red not in line and line.split()[:2] == ["sockops", "off"]
+    assert {value for hook, value in node.hooks().items() if hook != "sockops"} == {"attached"}
+    # It is known without the agent, and forgotten when another one is asked to.
+    agent.kill()
+    assert outcomes()[0] == "off"
+    agent = node.agent()
+    assert outcomes()[0] == "attached"
+    (node.bpffs / "links" / "sockops").unlink()
+    state, line = outcomes()
+    assert state == "not attached" and red in line
+    agent.stop()
+    agent = node.agent("--track-outcomes", "off")
+    assert outcomes()[0] == "off"
+    (node.bpffs / "links" / "connect4").unlink()
+    assert node.hooks()["connect4"] == "not attached"
+
+
 def test_status_counts_files_that_are_not_used(node):
     node.write("bad.yaml", "{")
     node.write("worse.yaml", "[")

@@ -5,6 +5,7 @@ says is held against what then happens."""
 import json
 import os
 import socket
+import sys
 import time
 
 import pytest
@@ -308,6 +309,47 @@ def test_explain_an_unconnected_udp_socket(node, client):
     answer = explain(node, "--pid", pid, "--fd", descriptor)
     assert answer["flows"] == [{"dialled": f"{ADDRESS}:53", "backend": "10.244.0.99:5353"}]
     assert answer["socket"]["verdict"] == "redialled"
+
+
+def cookie_of(client):
+    return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, 57, 8), sys.byteorder)  # SO_COOKIE
+
+
+def hold_two(stop, out, slots, address, number):
+    """Two sockets whose records want the same slot."""
+    first = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    first.connect((address, number))
+    # Cookies are given out one after the other, to each processor some at a time.
+    for _ in range(16 * slots):
+        second = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        if (cookie_of(second) - cookie_of(first)) % slots == 0:
+            break
+        second.close()
+    else:
+        raise AssertionError("no socket wants the same slot")
+    second.connect((address, number))
+    os.write(out, b"%d %d %d\n" % (first.fileno(), second.fileno(), cookie_of(second)))
+    while not stop():
+        time.sleep(0.01)
+
+
+def test_explain_a_socket_whose_slot_another_one_has(node, client, bpftool):
+    node.write("dns.yaml", service("dns", [port(53, 5353, protocol="UDP")], WEB, ADDRESS),
+               pod_manifest("dns", "10.244.0.99", WEB))
+    node.agent()
+    slots = json.loads(bpftool("-j", "map", "show", "pinned", node.bpffs / "rd_sockets"))["max_entries"]
+    read, write = os.pipe()
+    pid = client.pod.start(hold_two, write, slots, ADDRESS, 53).pid
+    os.close(write)
+    with os.fdopen(read) as answers:
+        first, second, cookie = map(int, answers.readline().split())
+    one, other = (explain(node, "--pid", pid, "--fd", fd)["socket"] for fd in (first, second))
+    assert (one["record"], other["record"], other["cookie"]) == ("rd_sockets", "rd_spill", cookie)
+    for item in one, other:
+        assert (item["verdict"], item["dialled"], item["backend"]) == (
+            "redialled", f"{ADDRESS}:53", "10.244.0.99:5353")
+        assert (item["namespace"], item["name"], item["peer"]) == ("default", "dns", f"{ADDRESS}:53")
+    assert node.status()["totals"]["spills"] == 1
 
 
 # ---- wrong use, and text ------------------------------------------------------------------

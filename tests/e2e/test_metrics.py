@@ -13,8 +13,19 @@ import urllib.parse
 
 import pytest
 from harness import (
-    HostNetwork, ask_sendto, ask_tcp, connect_error, endpoints, node_manifest, pod_manifest, port, service, wait_until
+    HostNetwork,
+    ask_sendto,
+    ask_tcp,
+    connect_error,
+    endpoint_slice,
+    endpoints,
+    node_manifest,
+    pod_manifest,
+    port,
+    service,
+    wait_until,
 )
+from test_kube import KubeNode
 
 WEB = {"app": "web"}
 VIP, DNS, EMPTY, BROKEN = "10.96.0.10", "10.96.0.53", "10.96.0.11", "10.96.0.12"
@@ -201,6 +212,79 @@ def test_the_agents_own_numbers(node, client):
     assert value(node, "redial_build_info") == 1
 
 
+# ---- how long endpoints take -----------------------------------------------------------------
+
+@pytest.fixture(name="kube")
+def fixture_kube(node):
+    with KubeNode(node) as kube:
+        yield kube
+
+
+PROGRAMMING = "kubeproxy_network_programming_duration_seconds"
+
+
+def triggered_slice(kube, name, trigger, *ips):
+    """A slice whose endpoints follow from something at that time, or 0 for none."""
+    item = endpoint_slice(f"{name}-1", name, ips, 8080, namespace="default")
+    if trigger:
+        whole, ns = divmod(trigger, 10**9)
+        text = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{ns:09}Z"
+        item["metadata"]["annotations"] = {"endpoints.kubernetes.io/last-change-trigger-time": text}
+    kube.put(item)
+
+
+def test_i3_how_long_endpoints_took_is_observed_once(kube):
+    node, ip = kube.node, kube.pod.ip
+    before = time.time_ns()
+    kube.put(service("web", cluster_ip=kube.VIP, namespace="default"))
+    triggered_slice(kube, "web", before, ip)
+    kube.agent(*BIND[:2])
+    kube.wait_in_sync()
+    # From before the agent started.
+    check(node, 0, f"{PROGRAMMING}_count")
+    trigger = time.time_ns()
+    triggered_slice(kube, "web", trigger, ip, "10.244.9.1")
+    check(node, 1, f"{PROGRAMMING}_count")
+    assert 0 < value(node, f"{PROGRAMMING}_sum") <= (time.time_ns() - trigger) / 1e9
+    # The same trigger again, none, and a slice that goes.
+    triggered_slice(kube, "web", trigger, ip)
+    kube.wait_in_sync()
+    triggered_slice(kube, "web", 0, ip, "10.244.9.1")
+    kube.wait_in_sync()
+    check(node, 1, f"{PROGRAMMING}_count")
+    kube.delete("endpointslices", "web-1")
+    kube.wait_in_sync()
+    triggered_slice(kube, "web", time.time_ns(), ip)
+    check(node, 2, f"{PROGRAMMING}_count")
+    check(node, 2, f"{PROGRAMMING}_bucket", le="+Inf")
+    promtool_check(scrape(node))
+
+
+def test_i3_endpoints_count_when_they_are_in_the_maps(kube):
+    node, ip = kube.node, kube.pod.ip
+    kube.agent(*BIND[:2])
+    # One that no Service has, one of a Service that has no room, one of a headless one.
+    triggered_slice(kube, "later", time.time_ns(), ip)
+    kube.put(service("large", cluster_ip="10.96.0.21", namespace="default"))
+    for i in range(5):
+        many_ips = [f"10.244.{10 + i}.{n}" for n in range(1, 101)]
+        kube.put(endpoint_slice(f"large-more{i}", "large", many_ips, 8080, namespace="default"))
+    wait_until(lambda: value(node, "redial_services_refused") == 1, "there is no room for it")
+    triggered_slice(kube, "large", time.time_ns(), ip)
+    kube.put(service("headless", cluster_ip="None", namespace="default"))
+    triggered_slice(kube, "headless", time.time_ns(), ip)
+    kube.put_web()
+    wait_until(lambda: [row["name"] for row in node.json("backends")] == ["web"], "all of it was seen")
+    check(node, 0, f"{PROGRAMMING}_count")
+    kube.put(service("later", cluster_ip="10.96.0.22", namespace="default"))
+    check(node, 1, f"{PROGRAMMING}_count")
+    for i in range(5):
+        kube.delete("endpointslices", f"large-more{i}")
+    check(node, 2, f"{PROGRAMMING}_count")
+    kube.wait_in_sync()
+    check(node, 2, f"{PROGRAMMING}_count")
+
+
 # ---- probes -------------------------------------------------------------------------------
 
 
@@ -246,6 +330,33 @@ def test_a_node_that_leaves_is_not_healthy_and_alive(node, more):
     assert get(node, "/livez")[0] == 200
     node1(node)
     wait_until(lambda: get(node, "/healthz")[0] == 200, "it stays")
+
+
+def test_i1_a_node_that_the_server_does_not_have_is_not_healthy_and_alive(kube):
+    node = kube.node
+
+    def becomes(status):
+        wait_until(lambda: get(node, "/healthz")[0] == status, f"/healthz is {status}")
+        assert json.loads(get(node, "/healthz")[2])["nodeEligible"] == (status == 200)
+        assert get(node, "/livez")[0] == 200 and get(node, "/readyz")[0] == 200
+
+    kube.put(node_manifest("other", "192.168.50.2"))
+    kube.agent(*BIND[:2])
+    becomes(503)
+    here = node_manifest("node1", "192.168.50.1")
+    kube.put(here)
+    becomes(200)
+    kube.put({**here, "spec": {"taints": [{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]}})
+    becomes(503)
+    kube.put(here)
+    becomes(200)
+    meta = {**here["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    kube.put({**here, "metadata": meta})
+    becomes(503)
+    kube.put(here)
+    becomes(200)
+    kube.delete("nodes", "node1", "")
+    becomes(503)
 
 
 # ---- many Services, and clients that misbehave ------------------------------------------------

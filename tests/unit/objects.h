@@ -55,6 +55,7 @@ struct slice_args {
 	const char *namespace, *name;
 	const char *owner; /* "web" unless given */
 	bool ignored;
+	int64_t triggered_ns;
 	struct port_args ports[MOST];
 	struct endpoint_args endpoints[MOST];
 	/* A second subset, for RD_ENDPOINTS. */
@@ -241,6 +242,7 @@ static inline struct rd_object *make_slice(struct slice_args args)
 
 	object->slice.service = text_copy(args.owner ?: "web");
 	object->slice.ignored = args.ignored;
+	object->slice.triggered_ns = args.triggered_ns;
 	object->slice.subsets = zeros(2, sizeof(*object->slice.subsets));
 	object->slice.n_subsets = args.more_ports[0].port ? 2 : 1;
 	make_subset(&object->slice.subsets[0], args.ports, args.endpoints);

@@ -151,6 +151,7 @@ static void say_node(const struct rd_node_spec *node)
 	if (node->zone)
 		say(" in %s", node->zone);
 	say_ips(" at", node->addresses, node->n_addresses);
+	say("%s", node->leaving ? " leaving" : "");
 }
 
 /* One line for each object. */
@@ -740,6 +741,53 @@ TEST(creation_times_are_seconds_since_the_epoch)
 	}
 }
 
+static int64_t decode_trigger(const char *kind, const char *annotation)
+{
+	struct rd_decoded decoded = {0};
+	struct rd_error error;
+	char json[300];
+	int64_t triggered;
+
+	snprintf(json, sizeof(json),
+		 "{\"kind\":\"%s\",\"metadata\":{\"name\":\"a\",\"annotations\":{"
+		 "\"endpoints.kubernetes.io/last-change-trigger-time\":%s}}}",
+		 kind, annotation);
+	assert_int_equal(rd_decode(json, "test", &decoded, &error), 0);
+	triggered = decoded.objects[0]->slice.triggered_ns;
+	rd_decoded_clear(&decoded);
+	return triggered;
+}
+
+TEST(I3_trigger_times_are_nanoseconds_and_anything_else_is_none)
+{
+	static const struct {
+		const char *time;
+		int64_t triggered;
+	} rows[] = {
+		{"\"2026-11-22T10:50:22Z\"", 1795344622000000000},
+		{"\"2026-11-22T10:50:22.5Z\"", 1795344622500000000},
+		{"\"2026-11-22T10:50:22.000000001Z\"", 1795344622000000001},
+		{"\"2026-11-22T10:50:22.9999999999Z\"", 1795344622999999999},
+		{"\"2262-04-11T23:47:16.854775807Z\"", INT64_MAX},
+		{"\"2262-04-11T23:47:16.854775808Z\"", 0},
+		{"\"9999-12-31T23:59:59Z\"", 0},
+		{"\"1969-12-31T23:59:59Z\"", 0},
+		{"\"2026-11-22T10:50:22\"", 0},
+		{"\"2026-11-22T10:50:22.5\"", 0},
+		{"\"2026-11-22T10:50:22Zulu\"", 0},
+		{"\"2026-11-22T10:50:22+01:00\"", 0},
+		{"\"\"", 0},
+		{"\"now\"", 0},
+		{"null", 0},
+		{"7", 0},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		assert_int_equal(decode_trigger("EndpointSlice", rows[i].time), rows[i].triggered);
+		assert_int_equal(decode_trigger("Endpoints", rows[i].time), rows[i].triggered);
+	}
+}
+
 /* A name of n letters. */
 static int decode_named(const char *kind, int n, struct rd_error *error)
 {
@@ -979,6 +1027,8 @@ TEST(slices_that_are_wrong_are_refused_with_a_reason)
 		 "Endpoints default/web: port 99999 is not a port, which is 1 to 65535"},
 		{"{\"kind\":\"Endpoints\",\"metadata\":{\"name\":\"web\",\"annotations\":[]}}",
 		 "Endpoints default/web: annotations must be an object"},
+		{"{\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"web\",\"annotations\":[]}}",
+		 "EndpointSlice default/web: annotations must be an object"},
 	};
 
 	EXPECT_ERRORS(rows);
@@ -1273,6 +1323,41 @@ TEST(B7_a_nodes_zone_and_addresses_are_decoded)
 	EXPECT_ERRORS(errors);
 }
 
+TEST(I1_a_node_that_is_deleted_or_about_to_be_is_leaving)
+{
+#define TAINTED(taints)                                                                            \
+	"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"},\"spec\":{\"taints\":" taints "}}"
+	static const struct row rows[] = {
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"}}", "Node /n1"},
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"deletionTimestamp\":"
+		 "\"2026-11-22T10:50:22Z\"}}",
+		 "Node /n1 leaving"},
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\",\"deletionTimestamp\":null}}",
+		 "Node /n1"},
+		{TAINTED("[{\"key\":\"ToBeDeletedByClusterAutoscaler\",\"value\":\"1\","
+			 "\"effect\":\"NoSchedule\"}]"),
+		 "Node /n1 leaving"},
+		{TAINTED("[{\"key\":\"node.kubernetes.io/not-ready\"},"
+			 "{\"key\":\"ToBeDeletedByClusterAutoscaler\"},{\"key\":\"x\"}]"),
+		 "Node /n1 leaving"},
+		{TAINTED("[{\"key\":\"DeletionCandidateOfClusterAutoscaler\"}]"), "Node /n1"},
+		{TAINTED("[{\"key\":\"node.kubernetes.io/unschedulable\"}]"), "Node /n1"},
+		{TAINTED("[{\"key\":\"x\",\"value\":\"ToBeDeletedByClusterAutoscaler\"}]"),
+		 "Node /n1"},
+		{TAINTED("[]"), "Node /n1"},
+		{TAINTED("null"), "Node /n1"},
+	};
+	static const struct row errors[] = {
+		{TAINTED("{}"), "Node n1: taints must be a list"},
+		{TAINTED("[{\"key\":7}]"), "Node n1: key must be a string"},
+		{"{\"kind\":\"Node\",\"metadata\":{\"name\":\"n1\"},\"spec\":[]}",
+		 "Node n1: spec must be an object"},
+	};
+
+	EXPECT_OBJECTS(rows);
+	EXPECT_ERRORS(errors);
+}
+
 TEST(B9_traffic_policies_are_cluster_unless_they_say_local)
 {
 	static const struct row rows[] = {
@@ -1398,7 +1483,9 @@ TEST(C10_source_ranges_may_have_white_space_around_them)
 		 IS_WEB " from 10.0.0.0/8 fd00::/8" PORT_80},
 		{RANGES("[\" 10.0.0.0/8\",\"\\t192.0.2.0/24 \\n\",\"fd00::/8  \"]"),
 		 IS_WEB " from 10.0.0.0/8 192.0.2.0/24 fd00::/8" PORT_80},
+		{RANGES("[\"\\r\\f10.0.0.0/8\\u000b\\r\\n\"]"), IS_WEB " from 10.0.0.0/8" PORT_80},
 		{RANGES("[\"10.1.2.3/8\"]"), IS_WEB " from 10.0.0.0/8" PORT_80},
+		{RANGES("[\"::ffff:10.1.2.3/104\"]"), IS_WEB " from 10.0.0.0/8" PORT_80},
 		{RANGES("[]"), IS_WEB PORT_80},
 		{RANGES("null"), IS_WEB PORT_80},
 	};
@@ -1408,6 +1495,7 @@ TEST(C10_source_ranges_may_have_white_space_around_them)
 		{RANGES("[7]"), WEB "loadBalancerSourceRanges must hold strings"},
 		{RANGES("[\"10.0.0.0/8\",\"10.0.0.0\"]"), BAD_RANGE("10.0.0.0")},
 		{RANGES("[\"10.0.0.0/33\"]"), BAD_RANGE("10.0.0.0/33")},
+		{RANGES("[\"::ffff:10.0.0.0/8\"]"), BAD_RANGE("::ffff:10.0.0.0/8")},
 		{RANGES("[\"10.0.0.0 /8\"]"), BAD_RANGE("10.0.0.0 /8")},
 		{RANGES("[\"10.0.0.0/8 10.1.0.0/8\"]"), BAD_RANGE("10.0.0.0/8 10.1.0.0/8")},
 		{RANGES("[\"\"]"), BAD_RANGE("")},
@@ -1596,6 +1684,7 @@ int main(void)
 		cmocka_unit_test(a_kind_of_another_api_group_is_another_kind),
 		cmocka_unit_test(more_kinds_than_have_room_are_counted_all_the_same),
 		cmocka_unit_test(creation_times_are_seconds_since_the_epoch),
+		cmocka_unit_test(I3_trigger_times_are_nanoseconds_and_anything_else_is_none),
 		cmocka_unit_test(names_are_as_long_as_kubernetes_allows_and_no_longer),
 		cmocka_unit_test(documents_that_are_wrong_are_refused_with_a_reason),
 		cmocka_unit_test(a_list_whose_items_are_no_list_is_refused),
@@ -1618,6 +1707,7 @@ int main(void)
 		cmocka_unit_test(B5_hints_are_decoded_and_an_empty_list_is_none),
 		cmocka_unit_test(B7_traffic_distribution_and_topology_annotations_are_not_read),
 		cmocka_unit_test(B7_a_nodes_zone_and_addresses_are_decoded),
+		cmocka_unit_test(I1_a_node_that_is_deleted_or_about_to_be_is_leaving),
 		cmocka_unit_test(B9_traffic_policies_are_cluster_unless_they_say_local),
 		cmocka_unit_test(C6_node_ports_are_decoded_and_0_is_none),
 		cmocka_unit_test(a_fraction_that_rounds_to_no_node_port_is_refused),

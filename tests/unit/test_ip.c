@@ -168,6 +168,10 @@ TEST(ranges_are_parsed)
 		{.text = "fd00:10:96::/112", .base = "fd00:10:96::", .prefix = 112},
 		{.text = "::/0", .base = "::", .prefix = 0},
 		{.text = "fd00::1/128", .base = "fd00::1", .prefix = 128},
+		/* An IPv4 range, written as one of mapped addresses. */
+		{.text = "::ffff:10.0.0.0/104", .base = "10.0.0.0", .prefix = 8},
+		{.text = "::ffff:10.1.2.3/128", .base = "10.1.2.3", .prefix = 32},
+		{.text = "::ffff:0:0/96", .base = "0.0.0.0", .prefix = 0},
 	};
 
 	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
@@ -188,6 +192,7 @@ TEST(host_bits_of_a_range_are_cleared)
 		{.text = "10.96.0.0/10", .base = "10.64.0.0"},
 		{.text = "10.0.0.255/25", .base = "10.0.0.128"},
 		{.text = "10.0.0.255/31", .base = "10.0.0.254"},
+		{.text = "::ffff:10.1.2.3/104", .base = "10.0.0.0"},
 		{.text = "128.0.0.0/0", .base = "0.0.0.0"},
 		{.text = "fd00::1/127", .base = "fd00::"},
 		{.text = "fd00:ffff::1/20", .base = "fd00:f000::"},
@@ -247,6 +252,11 @@ TEST(what_is_no_range_is_refused_and_the_output_untouched)
 		"/16",
 		"x/16",
 		"fd00::/129",
+		/* Mapped: neither of IPv4 nor of IPv6. */
+		"::ffff:10.0.0.0/8",
+		"::ffff:10.0.0.0/0",
+		"::ffff:10.0.0.0/95",
+		"::ffff:10.0.0.0/129",
 		/* Longer than any address. */
 		"ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/8",
 	};

@@ -545,6 +545,9 @@ TEST(what_is_not_yaml_is_refused_with_its_line_and_without_a_secret)
 	static const struct row rows[] = {
 		{"a: 1\na: 2\n", "line 2: duplicate key"},
 		{"users:\n- user: {password: *s3cret }\n", "line 2: aliases not allowed"},
+		{"users:\n- user: {password: !s3cret }\n", "line 2: unknown tag"},
+		{"users:\n- user: {password: !!int s3cret }\n",
+		 "line 2: a value that is not what its tag says: !!int"},
 	};
 
 	EXPECT_ERRORS(rows);

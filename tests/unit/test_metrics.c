@@ -33,21 +33,6 @@ TEST(a_label_is_cut_at_a_whole_character)
 	check_escape("abc", 1, "");
 }
 
-TEST(a_sync_goes_to_the_first_bucket_that_it_does_not_exceed)
-{
-	struct rd_sync_times times = {0};
-
-	rd_sync_times_add(&times, 0);
-	rd_sync_times_add(&times, 1000000);
-	rd_sync_times_add(&times, 1000001);
-	rd_sync_times_add(&times, 16384000000ULL);
-	rd_sync_times_add(&times, 16384000001ULL);
-	assert_int_equal(times.bucket[0], 2);
-	assert_int_equal(times.bucket[1], 1);
-	assert_int_equal(times.bucket[14], 1);
-	assert_int_equal(times.bucket[15], 1);
-}
-
 /* ---- all of it ------------------------------------------------------------------------- */
 
 #define PORTS 4000
@@ -59,7 +44,12 @@ static char *write_all(const struct rd_plan *plan, size_t *ret_pieces)
 {
 	struct rd_maps maps = RD_MAPS_NONE;
 	struct rd_agent said = {.version = "0.1.0"};
-	struct rd_sync_times syncs = {.bucket = {2, 1, [15] = 1}, .sum_ns = 1500000000};
+	struct rd_syncs syncs = {.took = {2, 1, [15] = 1},
+				 .took_sum_ns = 1500000000,
+				 .programmed = {1, 0, 1, [72] = 1, [80] = 1},
+				 .programmed_sum_ns = 500000000000,
+				 .last_queued_ns = 3000000000,
+				 .last_sync_ns = 4000000000};
 	struct rd_own_numbers own = {.said = &said, .syncs = &syncs, .outcomes = true};
 	struct rd_metrics *metrics;
 	char *all = calloc(1, 1);
@@ -108,6 +98,8 @@ static size_t count(const char *text, const char *part)
 	return n;
 }
 
+#define PROGRAMMING "kubeproxy_network_programming_duration_seconds_"
+
 TEST(histograms_are_cumulative)
 {
 	static const char tail[] = "{namespace=\"default\",service=\"web-0\",port=\"80\","
@@ -132,6 +124,15 @@ TEST(histograms_are_cumulative)
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_bucket{le=\"0.002\"} 3\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_bucket{le=\"+Inf\"} 4\n"));
 	assert_non_null(strstr(text, "redial_sync_duration_seconds_sum 1.500000000\n"));
+	assert_non_null(strstr(text, "_last_queued_timestamp_seconds 3.000000000\n"));
+	assert_non_null(strstr(text, "rules_last_timestamp_seconds 4.000000000\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"0.250\"} 1\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"0.500\"} 1\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"1.000\"} 2\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"115.000\"} 3\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"300.000\"} 3\n"));
+	assert_non_null(strstr(text, PROGRAMMING "bucket{le=\"+Inf\"} 4\n"));
+	assert_non_null(strstr(text, PROGRAMMING "sum 500.000000000\n"));
 	free(text);
 	rd_plan_free(&plan);
 }
@@ -149,8 +150,8 @@ TEST(pieces_make_up_each_line_once)
 	assert_true(pieces > 10);
 	assert_int_equal(count(text, "\nredial_service_connects_total{"), PORTS);
 	assert_int_equal(count(text, "\nredial_service_tcp_open{"), PORTS);
-	/* Of Services, and the two of syncs. */
-	assert_int_equal(count(text, "le=\"+Inf\"}"), PORTS + 2);
+	/* Of Services, the two of syncs and that of endpoints. */
+	assert_int_equal(count(text, "le=\"+Inf\"}"), PORTS + 3);
 	assert_int_equal(count(text, "# TYPE redial_service_tcp_open "), 1);
 	assert_int_equal(count(text, "# TYPE redial_service_tcp_connect_duration_seconds "), 1);
 	free(text);
@@ -162,7 +163,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_label_is_escaped),
 		cmocka_unit_test(a_label_is_cut_at_a_whole_character),
-		cmocka_unit_test(a_sync_goes_to_the_first_bucket_that_it_does_not_exceed),
 		cmocka_unit_test(histograms_are_cumulative),
 		cmocka_unit_test(pieces_make_up_each_line_once),
 	};

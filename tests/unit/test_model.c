@@ -427,6 +427,51 @@ TEST(a_service_that_wants_no_address_gets_none)
 		SERVICE(.type = RD_TYPE_EXTERNAL_NAME), "-", false, "-", false);
 }
 
+/* What is pending of the slice "web" after a change to it. */
+static int64_t pending_after(struct rd_store *store, int64_t triggered_ns)
+{
+	rd_store_put(store, SLICE(.triggered_ns = triggered_ns));
+	return rd_store_find(store, RD_SLICE, "default", "web")->slice.pending_ns;
+}
+
+/* As the agent does when the maps have it. */
+static void take_pending(struct rd_store *store)
+{
+	rd_store_find(store, RD_SLICE, "default", "web")->slice.pending_ns = 0;
+}
+
+TEST(I3_the_earliest_trigger_time_is_pending_until_it_is_taken)
+{
+	struct rd_store store;
+
+	rd_store_init(&store);
+	store.started_ns = 100;
+	assert_int_equal(pending_after(&store, 101), 101);
+	assert_int_equal(pending_after(&store, 102), 101);
+	assert_int_equal(pending_after(&store, 0), 101);
+	take_pending(&store);
+	assert_int_equal(pending_after(&store, 102), 102);
+	take_pending(&store);
+	rd_store_free(&store);
+}
+
+TEST(I3_a_trigger_time_seen_before_or_from_before_the_start_is_not_pending)
+{
+	struct rd_store store;
+
+	rd_store_init(&store);
+	store.started_ns = 100;
+	assert_int_equal(pending_after(&store, 0), 0);
+	assert_int_equal(pending_after(&store, 99), 0);
+	assert_int_equal(pending_after(&store, 100), 0);
+	assert_int_equal(pending_after(&store, 101), 101);
+	take_pending(&store);
+	assert_int_equal(pending_after(&store, 101), 0);
+	rd_store_remove(&store, RD_SLICE, "default", "web");
+	assert_int_equal(pending_after(&store, 102), 102);
+	rd_store_free(&store);
+}
+
 TEST(a_selector_matches_pods_that_have_all_its_labels)
 {
 	static const struct {
@@ -502,6 +547,9 @@ int main(void)
 		cmocka_unit_test(an_address_of_its_own_beats_the_assigned_one),
 		cmocka_unit_test(an_address_of_its_own_beats_the_assigned_one_of_the_other_family),
 		cmocka_unit_test(a_service_that_wants_no_address_gets_none),
+		cmocka_unit_test(I3_the_earliest_trigger_time_is_pending_until_it_is_taken),
+		cmocka_unit_test(
+			I3_a_trigger_time_seen_before_or_from_before_the_start_is_not_pending),
 		cmocka_unit_test(a_selector_matches_pods_that_have_all_its_labels),
 		cmocka_unit_test(freeing_no_object_is_no_mistake),
 	};

@@ -1469,7 +1469,7 @@ TEST(a_node_port_has_a_key_without_address_and_its_ports_bit)
 	assert_int_equal(rd_word_flags(sim_find(&key)->value.word), RD_FLAG_LOCAL);
 	/* Whoever has it keeps it. */
 	args.name = "other";
-	refuse(&plan, args, -EEXIST, "0.0.0.0:30080 is the address of default/web");
+	refuse(&plan, args, -EEXIST, "node port 30080/TCP is taken by default/web");
 	drop(&plan, "other");
 	drop(&plan, "web");
 	expect_filter_ops(&plan, 0, 0, 1);

@@ -121,6 +121,63 @@ TEST(values_have_the_types_that_manifests_rest_on)
 	EXPECT_JSON(rows);
 }
 
+TEST(tags_say_what_a_value_is)
+{
+	static const struct row rows[] = {
+		{"a: !!str 80\nb: ! 80\nc: !!str true\nd: !!str\ne: ! ~\n",
+		 "{\"a\":\"80\",\"b\":\"80\",\"c\":\"true\",\"d\":\"\",\"e\":\"~\"}"},
+		{"a: !!int 80\nb: !!int \"80\"\nc: !!int -1\n", "{\"a\":80,\"b\":80,\"c\":-1}"},
+		{"a: !!float 1.5\nb: !!float '2'\n", "{\"a\":1.5,\"b\":2}"},
+		{"a: !!bool true\nb: !!bool 'FALSE'\n", "{\"a\":true,\"b\":false}"},
+		{"a: !!null\nb: !!null ~\nc: !!null \"null\"\n",
+		 "{\"a\":null,\"b\":null,\"c\":null}"},
+		{"!!map {a: !!seq [!!int 1, !!str 2]}\n", "{\"a\":[1,\"2\"]}"},
+		{"a: ! [1]\nb: ! {c: 1}\n", "{\"a\":[1],\"b\":{\"c\":1}}"},
+		{"!!str a: 1\n!!int 80: 2\n", "{\"a\":1,\"80\":2}"},
+		{"a: !<tag:yaml.org,2002:int> '80'\n", "{\"a\":80}"},
+		{"%TAG !y! tag:yaml.org,2002:\n---\na: !y!int '80'\n", "{\"a\":80}"},
+	};
+
+	EXPECT_JSON(rows);
+}
+
+TEST(tags_that_are_unknown_or_wrong_are_refused_with_their_line)
+{
+#define WRONG "a value that is not what its tag says: "
+	static const struct row rows[] = {
+		{"a: 1\nb: !foo 1\n", "line 2: unknown tag: !foo"},
+		{"a: !!binary aGk=\n", "line 1: unknown tag: !!binary"},
+		{"a: !!integer 1\n", "line 1: unknown tag: !!integer"},
+		{"a: !!set {x, y}\n", "line 1: unknown tag: !!set"},
+		{"a:\n- !foo [1]\n", "line 2: unknown tag: !foo"},
+		{"a: 1\n!foo b: 1\n", "line 2: unknown tag: !foo"},
+		{"a: !<tag:example.com:x> 1\n", "line 1: unknown tag: !<tag:example.com:x>"},
+		{"a: !!int x\n", "line 1: " WRONG "!!int"},
+		{"a: !!int 1.5\n", "line 1: " WRONG "!!int"},
+		{"a: !!int 1e3\n", "line 1: " WRONG "!!int"},
+		{"a: !!int 0x1f\n", "line 1: " WRONG "!!int"},
+		{"a: !!int\n", "line 1: " WRONG "!!int"},
+		{"a: !!float .inf\n", "line 1: " WRONG "!!float"},
+		{"a: 1\nb: !!bool yes\n", "line 2: " WRONG "!!bool"},
+		{"a: !!bool ~\n", "line 1: " WRONG "!!bool"},
+		{"a: !!null x\n", "line 1: " WRONG "!!null"},
+		{"a: !!null true\n", "line 1: " WRONG "!!null"},
+		{"a: !!map 1\n", "line 1: " WRONG "!!map"},
+		{"a: !!str {b: 1}\n", "line 1: " WRONG "!!str"},
+		{"a: !!map [1]\n", "line 1: " WRONG "!!map"},
+		{"a: !!seq {b: 1}\n", "line 1: " WRONG "!!seq"},
+	};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct collected all = {0};
+		struct rd_error error;
+
+		if (run(rows[i].yaml, strlen(rows[i].yaml), &all, &error) != -EINVAL)
+			fail_msg("row %zu is taken as %s", i, all.text);
+		assert_string_equal(error.text, rows[i].expected);
+	}
+}
+
 TEST(the_core_schemas_other_spellings_of_true_false_and_null_are_understood)
 {
 	static const struct row rows[] = {
@@ -189,6 +246,20 @@ TEST(what_is_not_yaml_is_refused_with_its_line)
 		if (rows[i].expected)
 			assert_string_equal(error.text, rows[i].expected);
 		assert_int_equal(strncmp(error.text, "line ", 5), 0);
+	}
+}
+
+/* For these the library has no message. */
+TEST(two_empty_keys_are_no_lack_of_memory)
+{
+	static const char *const rows[] = {": 1\n: 2\n", "{: 1, : 2}", "? \n? \n", "{:,:"};
+
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		struct collected all = {0};
+		struct rd_error error;
+
+		assert_int_equal(run(rows[i], strlen(rows[i]), &all, &error), -EINVAL);
+		assert_string_equal(error.text, "not YAML: perhaps two keys are empty");
 	}
 }
 
@@ -271,12 +342,15 @@ int main(void)
 		cmocka_unit_test(documents_become_json),
 		cmocka_unit_test(json_is_yaml),
 		cmocka_unit_test(values_have_the_types_that_manifests_rest_on),
+		cmocka_unit_test(tags_say_what_a_value_is),
+		cmocka_unit_test(tags_that_are_unknown_or_wrong_are_refused_with_their_line),
 		cmocka_unit_test(
 			the_core_schemas_other_spellings_of_true_false_and_null_are_understood),
 		cmocka_unit_test(text_without_a_document_hands_nothing_over),
 		cmocka_unit_test(an_empty_document_is_null),
 		cmocka_unit_test(only_the_given_length_is_read),
 		cmocka_unit_test(what_is_not_yaml_is_refused_with_its_line),
+		cmocka_unit_test(two_empty_keys_are_no_lack_of_memory),
 		cmocka_unit_test(aliases_are_refused),
 		cmocka_unit_test(documents_before_the_wrong_one_have_been_handed_over),
 		cmocka_unit_test(an_answer_other_than_0_ends_it_and_is_returned),
