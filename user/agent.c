@@ -169,7 +169,7 @@ static void begin_saying(struct agent *agent)
 	agent->store.started_ns = (int64_t)said->started_ns;
 	said->max_services = agent->config->max_services;
 	said->max_backends = agent->config->max_backends;
-	said->outcomes_off = !agent->config->track_outcomes;
+	said->outcomes_off = !rd_datapath_tracks_outcomes(agent->datapath);
 	snprintf(said->version, sizeof(said->version), "%s", REDIAL_VERSION);
 	snprintf(said->source, sizeof(said->source), "%s",
 		 agent->config->manifests ?: agent->config->kube_access->server);
@@ -939,7 +939,7 @@ static void look(void *context, struct rd_probed *ret_probed)
 		.maps = rd_datapath_maps(agent->datapath),
 		.own = {.said = &agent->said,
 			.syncs = &agent->syncs,
-			.outcomes = agent->config->track_outcomes,
+			.outcomes = rd_datapath_tracks_outcomes(agent->datapath),
 			.backends = agent->config->metrics_backends},
 		.ready = is_healthy(agent),
 		/* An API server that was asked, and does not have it. */

@@ -704,6 +704,11 @@ int rd_datapath_attach(struct rd_datapath *datapath, struct rd_error *error)
 	return 0;
 }
 
+bool rd_datapath_tracks_outcomes(const struct rd_datapath *datapath)
+{
+	return datapath->config.track_outcomes;
+}
+
 bool rd_datapath_is_beside(const struct rd_datapath *datapath)
 {
 	return datapath->beside;

@@ -46,6 +46,9 @@ struct rd_maps *rd_datapath_maps(struct rd_datapath *datapath);
 /* Whether other maps are pinned and at work, until the next attach. */
 bool rd_datapath_is_beside(const struct rd_datapath *datapath);
 
+/* Whether it counts what becomes of TCP connects: asked for, and the kernel can. */
+bool rd_datapath_tracks_outcomes(const struct rd_datapath *datapath);
+
 /* Put the programs to work: attach and pin each, or replace its predecessor;
  * and pin the maps in the place of others.
  * Returns 0 or -errno; what was attached before the failure stays. */
