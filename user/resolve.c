@@ -456,6 +456,19 @@ static int resolve_family(struct port_context *c)
 	return r;
 }
 
+/* The flags of every frontend of a port. */
+static uint8_t flags_of(const struct rd_locale *locale, const struct rd_object *service,
+			const struct rd_service_port *port)
+{
+	size_t n = strlen(service->namespace);
+	const char *at = locale->dns_for;
+	bool is_dns = at && port->port == 53 && !strncmp(at, service->namespace, n) &&
+		      at[n] == '/' && !strcmp(at + n + 1, service->name);
+
+	return (uint8_t)((service->service.affinity_seconds ? RD_FLAG_AFFINITY : 0) |
+			 (is_dns ? RD_FLAG_DNS : 0));
+}
+
 static int resolve_port(const struct rd_store *store, const struct rd_locale *locale,
 			const struct rd_object *service, const struct rd_service_port *port,
 			struct rd_wanted_port *wanted)
@@ -472,7 +485,7 @@ static int resolve_port(const struct rd_store *store, const struct rd_locale *lo
 			.service = service,
 			.port = port,
 			.family = families[i],
-			.flags = service->service.affinity_seconds ? RD_FLAG_AFFINITY : 0,
+			.flags = flags_of(locale, service, port),
 			.wanted = wanted,
 		};
 		int r = resolve_family(&c);

@@ -17,6 +17,8 @@ struct rd_locale {
 	size_t n_addresses;
 	const struct rd_nodeport_rule *nodeports; /* where NodePorts answer; NULL: everywhere */
 	bool legacy_endpoints; /* Endpoints are all there is: there are no slices */
+	const char *dns_for;   /* namespace/name of the Service whose port 53 is answered on this
+				* node (H10); NULL: none */
 };
 
 /* One endpoint that may be dialled. Port in host order. */

@@ -76,14 +76,16 @@ static void describe(const struct rd_wanted *wanted, char *at, const char *end)
 
 			assert_true(frontend->set < port->n_sets);
 			assert_int_equal(frontend->ip.family, set->family);
-			assert_false(frontend->flags & ~(RD_FLAG_AFFINITY | RD_FLAG_LOCAL));
-			at = append(at, end, "%s/%s %s%s%s >", port->name,
+			assert_false(frontend->flags &
+				     ~(RD_FLAG_AFFINITY | RD_FLAG_LOCAL | RD_FLAG_DNS));
+			at = append(at, end, "%s/%s %s%s%s%s >", port->name,
 				    port->protocol == IPPROTO_TCP   ? "TCP"
 				    : port->protocol == IPPROTO_UDP ? "UDP"
 								    : "?",
 				    describe_address(frontend, text),
 				    frontend->flags & RD_FLAG_AFFINITY ? " affinity" : "",
-				    frontend->flags & RD_FLAG_LOCAL ? " local" : "");
+				    frontend->flags & RD_FLAG_LOCAL ? " local" : "",
+				    frontend->flags & RD_FLAG_DNS ? " dns" : "");
 			for (size_t b = 0; b < set->n; b++) {
 				assert_int_equal(set->backends[b].ip.family, set->family);
 				at = append(at, end, " %s",
@@ -1198,6 +1200,26 @@ TEST(D1_affinity_is_a_flag_of_every_frontend)
 	expect("web", "/TCP 10.96.0.1:80 > 10.0.0.2:80\n");
 }
 
+TEST(H10_what_the_node_answers_is_a_flag_of_port_53)
+{
+	put(SLICE(.ports = {{.name = "dns", .protocol = IPPROTO_UDP, .port = 5353},
+			    {.name = "metrics", .port = 9153}},
+		  .endpoints = {{.ip = "10.0.0.2"}}));
+	put(SERVICE(.ip4 = "10.96.0.10",
+		    .ports = {{.name = "dns", .protocol = IPPROTO_UDP, .port = 53},
+			      {.name = "metrics", .port = 9153}}));
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const others[] = {NULL, "default/we", "defaul/web"};
+
+		here.dns_for = others[i];
+		expect("web", "dns/UDP 10.96.0.10:53 > 10.0.0.2:5353\n"
+			      "metrics/TCP 10.96.0.10:9153 > 10.0.0.2:9153\n");
+	}
+	here.dns_for = "default/web";
+	expect("web", "dns/UDP 10.96.0.10:53 dns > 10.0.0.2:5353\n"
+		      "metrics/TCP 10.96.0.10:9153 > 10.0.0.2:9153\n");
+}
+
 TEST(C13_balanced_services_with_the_policy_local_and_a_port_for_it_have_a_health_check)
 {
 	static const struct {
@@ -1485,6 +1507,7 @@ int main(void)
 		RESOLVE_TEST(C12_without_a_node_port_no_nodes_address_is_a_frontend),
 		RESOLVE_TEST(C12_an_endpoint_that_moves_to_another_node_moves_the_frontends),
 		RESOLVE_TEST(D1_affinity_is_a_flag_of_every_frontend),
+		RESOLVE_TEST(H10_what_the_node_answers_is_a_flag_of_port_53),
 		RESOLVE_TEST(
 			C13_balanced_services_with_the_policy_local_and_a_port_for_it_have_a_health_check),
 		RESOLVE_TEST(C13_addresses_that_are_ready_on_this_node_are_counted),
