@@ -30,7 +30,7 @@ static __always_inline void rd_tell(struct bpf_sock_addr *ctx, enum rd_form form
 	struct rd_watch *watch = rd_watched();
 	struct rd_event_record *record;
 
-	if (!watch)
+	if (!watch || (watch->refusals && decision != RD_REFUSED))
 		return;
 	record = bpf_ringbuf_reserve(&rd_events, sizeof(*record), 0);
 	if (!record) {

@@ -380,7 +380,7 @@ int rd_cmd_monitor(const struct rd_settings *settings, struct rd_error *error)
 		return r;
 	monitor->names = rd_cgroup_names_new();
 	r = monitor->names ? rd_watcher_open(&monitor->watcher, settings->bpffs, &monitor->maps,
-					     take, monitor, error)
+					     settings->refused, take, monitor, error)
 			   : rd_error_set(error, -ENOMEM, "no memory");
 	if (!r) {
 		r = loop(monitor, signals, error);

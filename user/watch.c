@@ -44,6 +44,7 @@ static int on_record(void *context, void *data, size_t size)
 }
 
 int rd_watcher_open(struct rd_watcher *watcher, const char *bpffs, const struct rd_maps *maps,
+		    bool refusals,
 		    bool (*take)(void *context, const struct rd_event_record *record),
 		    void *context, struct rd_error *error)
 {
@@ -60,6 +61,7 @@ int rd_watcher_open(struct rd_watcher *watcher, const char *bpffs, const struct 
 		return rd_error_set(error, -errno, "cannot map %s: %s", watcher->path,
 				    strerror(errno));
 	watcher->page = page;
+	watcher->page->refusals = refusals;
 	watcher->ring = ring_buffer__new(maps->fd[RD_MAP_EVENTS], on_record, watcher, NULL);
 	if (!watcher->ring)
 		return rd_error_set(error, -errno, "cannot map the ring of %s: %s", bpffs,

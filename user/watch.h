@@ -33,11 +33,13 @@ struct rd_watcher {
  * away; nothing is written to it before rd_watcher_renew.
  *
  * @maps: must outlive the watcher
+ * @refusals: have only these written, so that connects cost nothing
  * @take: is given each record; returns whether there is room for another one
  * Returns 0; -EBUSY if there is a reader already; other -errno. @watcher must
  * stay where it is, and be closed either way.
  */
 int rd_watcher_open(struct rd_watcher *watcher, const char *bpffs, const struct rd_maps *maps,
+		    bool refusals,
 		    bool (*take)(void *context, const struct rd_event_record *record),
 		    void *context, struct rd_error *error);
 

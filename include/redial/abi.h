@@ -392,6 +392,8 @@ struct rd_event_record {
 struct rd_watch {
 	__u64 until_ns; /* CLOCK_MONOTONIC, coarse; 0: nobody watches */
 	__u64 dropped;	/* records for which there was no room */
+	__u32 refusals; /* not 0: only of those */
+	__u32 pad;
 };
 
 /* ---- the agent's own words ---------------------------------------------- */

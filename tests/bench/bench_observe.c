@@ -116,14 +116,15 @@ static void *watch(void *context)
 	return context;
 }
 
-/* A watcher that reads everything and has nothing to say of it. */
-static double with_a_watcher(void)
+/* A watcher that reads all there is and has nothing to say of it. */
+static double watched(bool refusals)
 {
 	struct rd_watch *control = rd_datapath_maps(node.datapath)->watch;
 	pthread_t thread;
 	double us;
 
 	watching = true;
+	control->refusals = refusals;
 	control->until_ns = now_ns() + 60000000000ULL;
 	assert_int_equal(pthread_create(&thread, NULL, watch, NULL), 0);
 	us = request_us();
@@ -133,6 +134,16 @@ static double with_a_watcher(void)
 	return us;
 }
 
+static double with_a_watcher(void)
+{
+	return watched(false);
+}
+
+static double with_a_watcher_of_refusals(void)
+{
+	return watched(true);
+}
+
 static const struct row {
 	const char *what;
 	double (*arm)(void);
@@ -140,6 +151,7 @@ static const struct row {
 } rows[] = {
 	{"the same again (the noise)", plainly, "-"},
 	{"outcomes tracked", with_outcomes, "1.01"},
+	{"a watcher of refusals", with_a_watcher_of_refusals, "1.01"},
 	{"a watcher of every decision", with_a_watcher, "1.01"},
 };
 

@@ -61,12 +61,12 @@ def watch_of(node):
                            "key", "0", "0", "0", "0"], capture_output=True, text=True, check=True,
                           env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"})
     value = bytes(int(byte, 16) for byte in json.loads(done.stdout)["value"])
-    return struct.unpack("=QQ", value)
+    return struct.unpack("=QQ8x", value)
 
 
 def watch_until(node, until, dropped):
     """Write rd_watch[0]."""
-    value = [str(byte) for byte in struct.pack("=QQ", until, dropped)]
+    value = [str(byte) for byte in struct.pack("=QQ8x", until, dropped)]
     subprocess.run(["bpftool", "map", "update", "pinned", str(node.bpffs / "rd_watch"), "key", "0", "0", "0", "0",
                     "value", *value], check=True,
                    env={**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"})
