@@ -2,12 +2,18 @@
 /*
  * dns_upstream.h - asks other resolvers, for names that are not ours to answer.
  *
- * Messages go through as bytes: what is in them concerns the caller. An
- * upstream that does not answer in time is passed over for the next one, and
- * for a while asked last; an answer that came truncated over UDP is asked for
- * again over TCP. An answer is believed if it comes from the address asked, to
- * a socket of its own with a random port, with the random id and the question
- * of the query (RFC 5452).
+ * Messages go through as bytes: what is in them concerns the caller. When an
+ * upstream cannot be reached or does not answer in time, the next one is asked
+ * as well, and for half a minute it is asked last; each is asked twice at most,
+ * and a question ends after five times the time of a try. One that answers
+ * SERVFAIL, REFUSED, NOTIMP or FORMERR is not asked again; the last such answer
+ * is given if there is no better one. An answer that came truncated over UDP is
+ * asked for again over TCP, and never given.
+ *
+ * An answer is believed if it comes from the address asked, to a socket of its
+ * own with a random port, with the random id and the question of the query
+ * (RFC 5452). Datagrams that are none are passed over, and when there are many,
+ * TCP is the way as well.
  *
  * Every socket carries the agent's mark, so the datapath leaves it alone.
  */
@@ -29,7 +35,7 @@ struct rd_dns_server_address {
 
 struct rd_dns_upstream_config {
 	uint32_t mark;	      /* SO_MARK of the sockets; 0: none */
-	unsigned timeout_ms;  /* of one try */
+	unsigned timeout_ms;  /* of one try, not 0 */
 	unsigned max_pending; /* questions under way; more are refused with -EBUSY */
 };
 
@@ -37,7 +43,8 @@ struct rd_dns_upstreams;
 struct rd_dns_pending;
 
 /*
- * How a question ended.
+ * How a question ended. May ask and cancel others, and set whom to ask; must not
+ * free the upstreams.
  *
  * @wire: the answer, with the query's own id; NULL: no upstream has answered.
  * Owned by the caller of this function, which keeps it until it returns.
