@@ -30,14 +30,14 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -I$(B) -Iuser
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
-LIBS := -lbpf -lelf -lz -lcjson -lfyaml -lcurl -levent_extra -levent_core
+LIBS := -lldns -lbpf -lelf -lz -lcjson -lfyaml -lcurl -levent_extra -levent_core
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinclude \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
-CORE := alloc clusterip ip model nodeport plan reason repeat resolve util
-EDGE := agent api base64 cgroupname commands credentials datapath decode healthcheck http httpd inspect json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector secret source_dir source_kube system table view watch yaml \
-	cmd_check cmd_cleanup cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
+CORE := alloc clusterip dns_answer dns_cache dns_endpoints dns_message dns_zone ip model nodeport plan reason repeat resolve util
+EDGE := agent api base64 cgroupname commands credentials datapath decode dns_lookup dns_server dns_tcp dns_udp dns_upstream healthcheck http httpd inspect json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector resolvconf secret source_dir source_kube system table view watch yaml \
+	cmd_check cmd_cleanup cmd_dns_config cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))
 
@@ -98,9 +98,10 @@ $(B)/redial.skel.h: $(B)/redial.bpf.o
 # What a test puts its own function in the place of.
 WRAP = malloc calloc realloc reallocarray strdup
 $(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
+$(B)/tests/unit/dns_upstream: WRAP += rd_monotonic_ns event_add socket getrandom
 
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
-		$(call objects,$(CORE) api base64 credentials decode json_stream kubeconfig log maps metrics plugin reflector secret yaml)
+		$(call objects,$(CORE) api base64 credentials decode dns_upstream json_stream kubeconfig log maps metrics plugin reflector resolvconf secret yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
