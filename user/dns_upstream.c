@@ -77,7 +77,7 @@ struct rd_dns_upstreams {
 	struct event_base *base;
 	struct servers *servers;
 	LIST_HEAD(, rd_dns_pending) pending;
-	unsigned n_pending;
+	unsigned n_pending, n_sockets;
 	uint8_t datagram[RD_DNS_TCP_MAX];
 };
 
@@ -134,6 +134,7 @@ static void close_attempt(struct attempt *attempt)
 	event_del(&attempt->event);
 	close(attempt->fd);
 	attempt->fd = -1;
+	attempt->pending->upstreams->n_sockets--;
 }
 
 /* No event of it comes any more. */
@@ -333,7 +334,18 @@ static int open_socket(struct attempt *attempt, int type)
 		return -errno;
 	attempt->fd = fd;
 	fd = -1;
+	attempt->pending->upstreams->n_sockets++;
 	return 0;
+}
+
+/* Where there are many sockets, a question has one only. */
+static void save_sockets(struct rd_dns_pending *pending)
+{
+	const struct rd_dns_upstreams *upstreams = pending->upstreams;
+
+	for (size_t i = 0;
+	     upstreams->n_sockets >= upstreams->config.max_pending && i < pending->n_attempts; i++)
+		close_attempt(&pending->attempts[i]);
 }
 
 /* A new socket with a new id, which on_event looks after. Returns 0 or -errno,
@@ -344,6 +356,7 @@ static int begin(struct attempt *attempt, int type, short what, event_callback_f
 
 	if (getrandom(&attempt->id, sizeof(attempt->id), GRND_NONBLOCK) != sizeof(attempt->id))
 		return -EAGAIN;
+	save_sockets(attempt->pending);
 	r = open_socket(attempt, type);
 	if (r)
 		return r;

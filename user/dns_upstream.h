@@ -34,9 +34,11 @@ struct rd_dns_server_address {
 };
 
 struct rd_dns_upstream_config {
-	uint32_t mark;	      /* SO_MARK of the sockets; 0: none */
-	unsigned timeout_ms;  /* of one try, not 0 */
-	unsigned max_pending; /* questions under way; more are refused with -EBUSY */
+	uint32_t mark;	     /* SO_MARK of the sockets; 0: none */
+	unsigned timeout_ms; /* of one try, not 0 */
+	/* Questions under way; more are refused with -EBUSY. There are twice as many
+	 * sockets at most. */
+	unsigned max_pending;
 };
 
 struct rd_dns_upstreams;

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/event_struct.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
@@ -959,6 +960,34 @@ TEST(more_questions_than_allowed_are_refused_until_one_ends)
 	assert_int_equal(ended_without, config.max_pending);
 }
 
+static unsigned open_descriptors(void)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 200; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+TEST(sockets_are_bounded_as_questions_are)
+{
+	unsigned before, most = 0;
+
+	use(3);
+	before = open_descriptors();
+	for (unsigned i = 0; i < config.max_pending; i++)
+		ask();
+	while (ended < config.max_pending) {
+		event_base_loop(base, EVLOOP_ONCE);
+		if (open_descriptors() > most)
+			most = open_descriptors();
+	}
+	assert_true(most > before);
+	assert_true(most <= before + 2 * config.max_pending);
+	assert_int_equal(open_descriptors(), before);
+	assert_int_equal(ended_without, config.max_pending);
+}
+
 TEST(a_cancelled_question_does_not_end)
 {
 	servers[0].over_udp = answers;
@@ -1132,6 +1161,7 @@ int main(void)
 		CASE(a_truncated_answer_is_never_given),
 		CASE(many_questions_are_kept_apart),
 		CASE(more_questions_than_allowed_are_refused_until_one_ends),
+		CASE(sockets_are_bounded_as_questions_are),
 		CASE(a_cancelled_question_does_not_end),
 		CASE(questions_under_way_end_without_a_call_at_the_end),
 		CASE(an_answer_may_lead_to_a_question_and_to_a_cancel),
