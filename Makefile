@@ -135,19 +135,21 @@ FUZZ_WATCH_SEEDS := @:watch-services.ndjson B:watch-endpointslices.ndjson \
 	C:endpointslices-page1.json E:endpoints-list.json G:nodes-list.json A:status-403.json \
 	A:status-504-too-large-resource-version.json
 
-build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api decode json_stream yaml)
+build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api decode dns_upstream json_stream yaml)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu11 $(WARNINGS) $(FUZZ_FLAGS) -o $@ $^ $(LIBS)
 
 .PHONY: fuzz
-fuzz: build/fuzz/manifest build/fuzz/watch
+fuzz: build/fuzz/manifest build/fuzz/watch build/fuzz/dns_upstream
 	$(Q)mkdir -p build/fuzz/corpus build/fuzz/corpus-watch
 	$(Q)cp -n tests/data/kube-api/*.json tests/fuzz/seeds/* build/fuzz/corpus/
 	$(Q)for seed in $(FUZZ_WATCH_SEEDS); do printf %s "$${seed%%:*}" | \
 		cat - "tests/data/kube-api/$${seed#*:}" >"build/fuzz/corpus-watch/$${seed#*:}"; done
 	$(Q)build/fuzz/manifest $(FUZZ_RUN) build/fuzz/corpus
 	$(Q)build/fuzz/watch $(FUZZ_RUN) build/fuzz/corpus-watch
+	$(Q)mkdir -p build/fuzz/corpus-dns-upstream
+	$(Q)build/fuzz/dns_upstream $(FUZZ_RUN) -max_len=600 build/fuzz/corpus-dns-upstream
 
 .PHONY: bench-datapath
 bench-datapath: $(B)/tests/bench/datapath
