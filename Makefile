@@ -60,6 +60,7 @@ help:
 	@echo 'make bench-datapath  what each hook costs (root)'
 	@echo 'make bench-observe   what watching costs an application (root)'
 	@echo 'make bench-control   what the control plane costs (root)'
+	@echo 'make bench-dns       what an answer costs, beside Unbound and Knot DNS (root)'
 	@echo 'make install    DESTDIR= PREFIX='
 	@echo 'make image-root  the root tree of the image, in build/image-root'
 	@echo 'make fmt clean check-clean'
@@ -162,6 +163,11 @@ bench-observe: $(B)/tests/bench/observe
 .PHONY: bench-control
 bench-control: all
 	$(Q)scripts/sandbox $(PYTHON) tests/bench/bench_control.py
+
+.PHONY: bench-dns
+bench-dns: all
+	$(Q)scripts/deps bench
+	$(Q)scripts/sandbox $(PYTHON) tests/bench/bench_dns.py $(BENCH_DNS)
 
 deps:
 	$(Q)scripts/deps
