@@ -142,14 +142,16 @@ build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api decode dns_u
 	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu11 $(WARNINGS) $(FUZZ_FLAGS) -o $@ $^ $(LIBS)
 
 .PHONY: fuzz
-fuzz: build/fuzz/manifest build/fuzz/watch build/fuzz/dns_upstream
+fuzz: build/fuzz/manifest build/fuzz/watch build/fuzz/dns build/fuzz/dns_upstream
 	$(Q)mkdir -p build/fuzz/corpus build/fuzz/corpus-watch
 	$(Q)cp -n tests/data/kube-api/*.json tests/fuzz/seeds/* build/fuzz/corpus/
 	$(Q)for seed in $(FUZZ_WATCH_SEEDS); do printf %s "$${seed%%:*}" | \
 		cat - "tests/data/kube-api/$${seed#*:}" >"build/fuzz/corpus-watch/$${seed#*:}"; done
 	$(Q)build/fuzz/manifest $(FUZZ_RUN) build/fuzz/corpus
 	$(Q)build/fuzz/watch $(FUZZ_RUN) build/fuzz/corpus-watch
-	$(Q)mkdir -p build/fuzz/corpus-dns-upstream
+	$(Q)mkdir -p build/fuzz/corpus-dns build/fuzz/corpus-dns-upstream
+	$(Q)cp -n tests/fuzz/seeds-dns/* build/fuzz/corpus-dns/
+	$(Q)build/fuzz/dns $(FUZZ_RUN) -max_len=1500 build/fuzz/corpus-dns
 	$(Q)build/fuzz/dns_upstream $(FUZZ_RUN) -max_len=600 build/fuzz/corpus-dns-upstream
 
 .PHONY: bench-datapath
