@@ -35,7 +35,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
-CORE := alloc clusterip dns_answer dns_cache dns_endpoints dns_message dns_zone ip model nodeport plan reason repeat resolve util
+CORE := alloc clusterip dns_answer dns_cache dns_endpoints dns_message dns_numbers dns_zone ip model nodeport plan reason repeat resolve util
 EDGE := agent api base64 cgroupname commands credentials datapath decode dns_lookup dns_server dns_tcp dns_udp dns_upstream healthcheck http httpd inspect json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector resolvconf secret source_dir source_kube system table view watch yaml \
 	cmd_check cmd_cleanup cmd_dns_config cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,
@@ -136,23 +136,24 @@ FUZZ_WATCH_SEEDS := @:watch-services.ndjson B:watch-endpointslices.ndjson \
 	C:endpointslices-page1.json E:endpoints-list.json G:nodes-list.json A:status-403.json \
 	A:status-504-too-large-resource-version.json
 
-build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api decode dns_upstream json_stream yaml)
+build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api decode dns_upstream json_stream resolvconf yaml)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu11 $(WARNINGS) $(FUZZ_FLAGS) -o $@ $^ $(LIBS)
 
 .PHONY: fuzz
-fuzz: build/fuzz/manifest build/fuzz/watch build/fuzz/dns build/fuzz/dns_upstream
+fuzz: build/fuzz/manifest build/fuzz/watch build/fuzz/dns build/fuzz/dns_upstream build/fuzz/resolvconf
 	$(Q)mkdir -p build/fuzz/corpus build/fuzz/corpus-watch
 	$(Q)cp -n tests/data/kube-api/*.json tests/fuzz/seeds/* build/fuzz/corpus/
 	$(Q)for seed in $(FUZZ_WATCH_SEEDS); do printf %s "$${seed%%:*}" | \
 		cat - "tests/data/kube-api/$${seed#*:}" >"build/fuzz/corpus-watch/$${seed#*:}"; done
 	$(Q)build/fuzz/manifest $(FUZZ_RUN) build/fuzz/corpus
 	$(Q)build/fuzz/watch $(FUZZ_RUN) build/fuzz/corpus-watch
-	$(Q)mkdir -p build/fuzz/corpus-dns build/fuzz/corpus-dns-upstream
+	$(Q)mkdir -p build/fuzz/corpus-dns build/fuzz/corpus-dns-upstream build/fuzz/corpus-resolvconf
 	$(Q)cp -n tests/fuzz/seeds-dns/* build/fuzz/corpus-dns/
 	$(Q)build/fuzz/dns $(FUZZ_RUN) -max_len=1500 build/fuzz/corpus-dns
 	$(Q)build/fuzz/dns_upstream $(FUZZ_RUN) -max_len=600 build/fuzz/corpus-dns-upstream
+	$(Q)build/fuzz/resolvconf $(FUZZ_RUN) -max_len=4096 build/fuzz/corpus-resolvconf
 
 .PHONY: bench-datapath
 bench-datapath: $(B)/tests/bench/datapath

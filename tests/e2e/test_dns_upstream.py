@@ -18,7 +18,7 @@ import threading
 import time
 
 import pytest
-from harness import SOON, mount, service, umount, wait_until
+from harness import SOON, HostNetwork, endpoints, mount, service, umount, wait_until
 
 A, CNAME, SOA, TXT, AAAA, SRV = 1, 5, 6, 16, 28, 33
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, REFUSED = 0, 1, 2, 3, 5
@@ -393,6 +393,43 @@ def test_ipv6_upstreams_are_asked(names):
     names.start(f"[{one.pod.ip6}]:{PORT}")
     assert names.ask("www.example").addresses == ["192.0.2.6"]
     assert ":" in one.queries[0].client[0].replace("::ffff:", "")
+
+
+def test_an_upstream_whose_address_is_a_services_is_asked_itself(names):
+    """The agent is in the cgroup that it serves; its own sockets are left alone."""
+
+    def does(query):
+        return says("192.0.2.1")(query) if query.tcp or query.name != "big.example" else [query.answer(flags=TC)]
+
+    one, other = names.upstream("one", does), names.upstream("other", says("203.0.113.66"))
+    ports = [{"name": name, "port": PORT, "protocol": name.upper()} for name in ("udp", "tcp")]
+    names.node.write("dns.yaml", service("dns", ports, cluster_ip=one.pod.ip), _endpoints("dns", other.pod.ip))
+    agent = names.start(one)
+    (names.node.cgroup / "cgroup.procs").write_text(str(agent.pid))
+    # A client in the cgroup does get the Service.
+    wait_until(lambda: _ask_directly(names, one.pod.ip) == ["203.0.113.66"], "the Service is served")
+    assert names.ask("www.example").addresses == ["192.0.2.1"]
+    assert names.ask("big.example").addresses == ["192.0.2.1"]
+    assert (one.asked(tcp=False), one.asked(tcp=True)) == (2, 1)
+
+
+def _endpoints(name, ip):
+    item = endpoints(name, [ip], PORT)
+    item["subsets"][0]["ports"] = [
+        {"name": name, "port": PORT, "protocol": name.upper()} for name in ("udp", "tcp")
+    ]
+    return item
+
+
+def _ask_directly(names, ip):
+    def ask():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(SOON)
+            client.connect((ip, PORT))
+            client.send(make_query("www.example"))
+            return Answer(client.recv(2048)).addresses
+
+    return HostNetwork(names.node).call(ask)
 
 
 def test_truncated_answers_are_asked_for_by_tcp(names):

@@ -727,6 +727,7 @@ TEST(a_late_answer_is_an_answer)
 	/* It was late, for all that. */
 	servers[1].over_udp = answers;
 	assert_int_equal(ask_and_wait(), 2);
+	assert_int_equal(servers[0].asked, 1);
 }
 
 TEST(a_failure_leads_to_the_next_and_shuns_nobody)
@@ -826,6 +827,8 @@ TEST(a_truncated_answer_is_asked_for_by_tcp)
 	assert_memory_equal(servers[0].query + 2, QUERY + 2, sizeof(QUERY) - 2);
 	assert_int_equal(servers[0].asked, 1);
 	assert_int_equal(servers[0].asked_by_tcp, 1);
+	/* With a time-out of its own. */
+	assert_int_equal(timeouts, 2);
 }
 
 TEST(the_largest_answer_comes_by_tcp)
