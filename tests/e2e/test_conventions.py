@@ -28,7 +28,7 @@ def output(redial, *arguments):
 
 
 def commands(redial):
-    return re.findall(r"^  (\w+) ", output(redial, "--help"), re.MULTILINE)
+    return re.findall(r"^  ([\w-]+) ", output(redial, "--help"), re.MULTILINE)
 
 
 def options(redial, command):
