@@ -1022,7 +1022,8 @@ static void look(void *context, struct rd_probed *ret_probed)
 			.last_queued_ns = agent->last_queued_ns,
 			.last_sync_ns = agent->last_sync_ns,
 			.outcomes = agent->config->track_outcomes,
-			.backends = agent->config->metrics_backends},
+			.backends = agent->config->metrics_backends,
+			.names = agent->dns ? rd_dns_server_numbers(agent->dns) : NULL},
 		.started = agent->said.ready,
 		.ready = is_healthy(agent),
 		/* An API server that was asked, and does not have it. */

@@ -58,40 +58,6 @@ struct rd_dns_lookups {
 
 /* ---- numbers --------------------------------------------------------------------------- */
 
-void rd_dns_count_time(struct rd_dns_numbers *numbers, uint64_t ns, uint64_t n)
-{
-	size_t i = 0;
-
-	while (i < RD_DNS_BUCKETS - 1 && ns > 10000ULL << (2 * i))
-		i++;
-	numbers->bucket[i] += n;
-	numbers->sum_ns += ns * n;
-}
-
-static enum rd_dns_counted_type counted_type(uint16_t type)
-{
-	switch (type) {
-	case RD_DNS_A:
-		return RD_DNS_COUNT_A;
-	case RD_DNS_AAAA:
-		return RD_DNS_COUNT_AAAA;
-	case RD_DNS_SRV:
-		return RD_DNS_COUNT_SRV;
-	case RD_DNS_PTR:
-		return RD_DNS_COUNT_PTR;
-	default:
-		return RD_DNS_COUNT_OTHER;
-	}
-}
-
-static void count(struct rd_dns_lookups *lookups, enum rd_dns_transport transport,
-		  const struct rd_dns_question *question, int code)
-{
-	size_t result = code < RD_DNS_COUNT_RESULTS - 1 ? (size_t)code : RD_DNS_COUNT_RESULTS - 1;
-
-	lookups->numbers.queries[transport][counted_type(question->type)][result]++;
-}
-
 struct rd_dns_numbers *rd_dns_lookups_numbers(struct rd_dns_lookups *lookups)
 {
 	lookups->numbers.cache = rd_dns_cache_numbers(lookups->cache);
@@ -108,7 +74,7 @@ static uint16_t recursion(const struct rd_dns_lookups *lookups)
 static size_t write_code(struct rd_dns_lookups *lookups, enum rd_dns_transport transport,
 			 const struct rd_dns_question *question, int code, uint8_t *out)
 {
-	count(lookups, transport, question, code);
+	rd_dns_count(&lookups->numbers, transport, question, code);
 	return rd_dns_refusal_write(question, code, recursion(lookups), out);
 }
 
@@ -116,7 +82,7 @@ static size_t write_answer(struct rd_dns_lookups *lookups, enum rd_dns_transport
 			   const struct rd_dns_question *question,
 			   const struct rd_dns_answer *answer, uint64_t now_ns, uint8_t *out)
 {
-	count(lookups, transport, question, rd_dns_answer_code(answer));
+	rd_dns_count(&lookups->numbers, transport, question, rd_dns_answer_code(answer));
 	return rd_dns_answer_write(answer, question, now_ns, &lookups->chance, out);
 }
 

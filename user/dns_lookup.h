@@ -10,40 +10,9 @@
 
 #include <event2/event.h>
 
-#include "dns_cache.h"
+#include "dns_numbers.h"
 #include "dns_upstream.h"
 #include "dns_zone.h"
-
-enum rd_dns_transport { RD_DNS_UDP, RD_DNS_TCP, RD_DNS_TRANSPORTS };
-
-/* Types that are counted for themselves, and all others. */
-enum rd_dns_counted_type {
-	RD_DNS_COUNT_A,
-	RD_DNS_COUNT_AAAA,
-	RD_DNS_COUNT_SRV,
-	RD_DNS_COUNT_PTR,
-	RD_DNS_COUNT_OTHER,
-	RD_DNS_COUNT_TYPES,
-};
-/* Codes up to REFUSED, and all others. */
-#define RD_DNS_COUNT_RESULTS 7
-/* Upper bounds of times: 10 µs and its fourfolds; the last has none. */
-#define RD_DNS_BUCKETS 12
-
-struct rd_dns_numbers {
-	uint64_t queries[RD_DNS_TRANSPORTS][RD_DNS_COUNT_TYPES][RD_DNS_COUNT_RESULTS];
-	uint64_t dropped;		 /* what must not be answered, or could not be */
-	uint64_t bucket[RD_DNS_BUCKETS]; /* each for itself, not cumulative */
-	uint64_t sum_ns;
-	uint64_t hits, misses, stale; /* of the cache */
-	uint64_t asked, failed;	      /* of upstreams */
-	uint64_t connections;	      /* TCP, open now */
-	uint64_t closed_idle;	      /* TCP, closed to make room */
-	struct rd_dns_cache_numbers cache;
-};
-
-/* Answers took so long to be sent, each of `n`. */
-void rd_dns_count_time(struct rd_dns_numbers *numbers, uint64_t ns, uint64_t n);
 
 struct rd_dns_lookups;
 struct rd_dns_lookup;

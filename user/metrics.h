@@ -9,6 +9,7 @@
 #ifndef REDIAL_METRICS_H
 #define REDIAL_METRICS_H
 
+#include "dns_numbers.h"
 #include "maps.h"
 
 /* Upper bounds of kube-proxy: 1 ms and its doubles; the last bucket has none. */
@@ -26,10 +27,11 @@ void rd_sync_times_add(struct rd_sync_times *times, uint64_t ns);
 struct rd_own_numbers {
 	const struct rd_agent *said;
 	const struct rd_sync_times *syncs;
-	uint64_t last_queued_ns; /* a change was noticed */
-	uint64_t last_sync_ns;	 /* a sync ended well */
-	bool outcomes;		 /* TCP outcomes are counted */
-	bool backends;		 /* each backend's numbers as well */
+	uint64_t last_queued_ns;	    /* a change was noticed */
+	uint64_t last_sync_ns;		    /* a sync ended well */
+	bool outcomes;			    /* TCP outcomes are counted */
+	bool backends;			    /* each backend's numbers as well */
+	const struct rd_dns_numbers *names; /* NULL: none are served */
 	uint64_t processor_ns;
 	uint64_t resident_bytes;
 	uint64_t virtual_bytes;

@@ -4,13 +4,12 @@ dig and through both C libraries in a Pod's namespace, over UDP and TCP, in both
 families, and from both sources."""
 
 import collections
-import json
 import re
 import socket
-import time
+import subprocess
 
 import pytest
-from harness import HostNetwork, ask_tcp, connect_error, endpoints, port, service, wait_until
+from harness import connect_error, port, service, wait_until
 from names import Names, external, headless, named_slice
 
 LIBRARIES = ("glibc", "musl")
@@ -451,6 +450,34 @@ def test_other_names_are_refused_without_upstreams(local):
     local.agent()
     answer = local.ask("www.example.org")
     assert answer.status == "REFUSED" and "ra" not in answer.flags
+
+
+# ---- numbers ------------------------------------------------------------------------------------------------
+
+
+def numbers(names):
+    status, text = names.host.command("curl", "-s", "http://127.0.0.1:10299/metrics")
+    assert status == 0
+    assert subprocess.run(["promtool", "check", "metrics"], input=text, text=True, check=False).returncode == 0
+    return {key: float(value) for key, value in re.findall(r"^(redial_dns_\S+) (\S+)$", text, re.MULTILINE)}
+
+
+def test_what_is_asked_is_counted(local):
+    local.put(service("web", 80, None, "10.96.0.10"))
+    local.agent("--http-bind-address", "127.0.0.1:10299")
+    assert not [key for key in numbers(local) if "queries_total{" in key]
+    for _ in range(3):
+        local.ask("web.default.svc.cluster.local")
+    local.dig("gone.default.svc.cluster.local", "SRV", "+tcp")
+    local.dig("example.org", "TXT")
+    found = numbers(local)
+    assert found['redial_dns_queries_total{proto="udp",type="A",result="NOERROR"}'] == 6
+    assert found['redial_dns_queries_total{proto="tcp",type="A",result="NOERROR"}'] == 6
+    assert found['redial_dns_queries_total{proto="tcp",type="SRV",result="NXDOMAIN"}'] == 1
+    assert found['redial_dns_queries_total{proto="udp",type="other",result="REFUSED"}'] == 1
+    assert found["redial_dns_duration_seconds_count"] == found['redial_dns_duration_seconds_bucket{le="+Inf"}'] == 14
+    assert (found["redial_dns_cache_hits_total"], found["redial_dns_cache_misses_total"]) == (11, 3)
+    assert found["redial_dns_cache_entries"] == 2
 
 
 # ---- the command line --------------------------------------------------------------------------------------
