@@ -686,6 +686,22 @@ TEST(the_next_is_asked_at_once_after_one_that_is_refused)
 	assert_int_equal(timeouts, 1);
 }
 
+TEST(the_next_is_asked_at_once_after_one_that_cannot_be_asked)
+{
+	struct rd_dns_server_address addresses[2] = {{.port = 53}, {.port = servers[0].port}};
+
+	/* The kernel allows no connect to it. */
+	assert_int_equal(rd_ip_parse("255.255.255.255", &addresses[0].ip), 0);
+	assert_int_equal(rd_ip_parse("127.0.0.1", &addresses[1].ip), 0);
+	servers[0].over_udp = answers;
+	assert_int_equal(rd_dns_upstreams_set(upstreams, addresses, 2), 0);
+	assert_int_equal(ask_and_wait(), 1);
+	assert_int_equal(timeouts, 1);
+	assert_int_equal(rd_dns_upstreams_set(upstreams, addresses, 1), 0);
+	assert_int_equal(ask_and_wait(), 0);
+	assert_int_equal(ended, 2);
+}
+
 TEST(a_server_known_before_stays_shunned)
 {
 	servers[1].over_udp = answers;
@@ -786,7 +802,7 @@ static void takes_its_time(struct server *server, uint8_t *wire, size_t n)
 	(void)server;
 	(void)wire;
 	(void)n;
-	monotonic += 2 * SECOND;
+	monotonic += 2 * SECOND + SECOND / 5;
 }
 
 TEST(a_question_ends_in_time_however_many_there_are_to_ask)
@@ -922,6 +938,11 @@ TEST(a_silent_tcp_server_leads_to_the_next)
 	use(2);
 	assert_int_equal(ask_and_wait(), 2);
 	assert_int_equal(servers[0].asked_by_tcp, 1);
+	/* Where it is the only one, there is nothing to ask it again. */
+	use(1);
+	assert_int_equal(ask_and_wait(), 0);
+	assert_int_equal(servers[0].asked, 2);
+	assert_int_equal(servers[0].asked_by_tcp, 2);
 }
 
 TEST(a_truncated_answer_is_never_given)
@@ -1146,6 +1167,7 @@ int main(void)
 		CASE(the_first_is_preferred),
 		CASE(the_next_is_asked_after_a_silent_one_which_comes_last_for_a_while),
 		CASE(the_next_is_asked_at_once_after_one_that_is_refused),
+		CASE(the_next_is_asked_at_once_after_one_that_cannot_be_asked),
 		CASE(a_server_known_before_stays_shunned),
 		CASE(one_that_answers_when_all_are_shunned_is_preferred_again),
 		CASE(a_late_answer_is_an_answer),
