@@ -30,14 +30,14 @@ WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
 CFLAGS ?= -O2 -g
 CPPFLAGS += -D_GNU_SOURCE -Iinclude -I$(B) -Iuser
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -MMD -MP
-LIBS := -lbpf -lelf -lz -lcjson -lfyaml -lcurl -levent_extra -levent_core
+LIBS := -lldns -lbpf -lelf -lz -lcjson -lfyaml -lcurl -levent_extra -levent_core
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinclude \
 	-idirafter /usr/include/$(shell $(CC) -print-multiarch 2>/dev/null) -MMD -MP
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
-CORE := alloc assign clusterip ip model nodeport plan reason repeat resolve syncs util
-EDGE := agent api base64 cgroupname commands credentials datapath decode healthcheck http httpd inspect json json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector secret source_dir source_kube system table view watch yaml \
-	cmd_check cmd_cleanup cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
+CORE := alloc assign clusterip dns_answer dns_cache dns_endpoints dns_message dns_numbers dns_zone ip model nodeport plan reason repeat resolve syncs util
+EDGE := agent api base64 cgroupname commands credentials datapath decode dns_lookup dns_server dns_tcp dns_udp dns_upstream healthcheck http httpd inspect json json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector resolvconf secret source_dir source_kube system table view watch yaml \
+	cmd_check cmd_cleanup cmd_dns_config cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))
 
@@ -60,6 +60,7 @@ help:
 	@echo 'make bench-datapath  what each hook costs (root)'
 	@echo 'make bench-observe   what watching costs an application (root)'
 	@echo 'make bench-control   what the control plane costs (root)'
+	@echo 'make bench-dns       what an answer costs, beside Unbound and Knot DNS (root)'
 	@echo 'make install    DESTDIR= PREFIX='
 	@echo 'make image-root  the root tree of the image, in build/image-root'
 	@echo 'make fmt clean check-clean'
@@ -98,9 +99,10 @@ $(B)/redial.skel.h: $(B)/redial.bpf.o
 # What a test puts its own function in the place of.
 WRAP = malloc calloc realloc reallocarray strdup
 $(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
+$(B)/tests/unit/dns_upstream: WRAP += rd_monotonic_ns event_add socket getrandom
 
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
-		$(call objects,$(CORE) api base64 cgroupname credentials decode json json_stream kubeconfig log maps metrics plugin reflector secret system yaml)
+		$(call objects,$(CORE) api base64 cgroupname credentials decode dns_upstream json json_stream kubeconfig log maps metrics plugin reflector resolvconf secret system yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
@@ -134,7 +136,7 @@ FUZZ_WATCH_SEEDS := @:watch-services.ndjson B:watch-endpointslices.ndjson \
 	C:endpointslices-page1.json E:endpoints-list.json G:nodes-list.json A:status-403.json \
 	A:status-504-too-large-resource-version.json
 
-build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api base64 cgroupname decode json json_stream kubeconfig secret system yaml)
+build/fuzz/%: tests/fuzz/fuzz_%.c $(patsubst %,user/%.c,$(CORE) api base64 cgroupname decode dns_upstream json json_stream kubeconfig resolvconf secret system yaml)
 	$(call say,FUZZ,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(CPPFLAGS) -std=gnu11 $(WARNINGS) $(FUZZ_FLAGS) -o $@ $^ $(LIBS)
@@ -147,6 +149,7 @@ fuzz: $(patsubst tests/fuzz/fuzz_%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 		cat - "tests/data/kube-api/$${seed#*:}" >"build/fuzz/corpus-watch/$${seed#*:}"; done
 	$(Q)cp -n tests/fuzz/seeds-kubeconfig/* build/fuzz/corpus-kubeconfig/
 	$(Q)cp -n tests/fuzz/seeds-cgroupname/* build/fuzz/corpus-cgroupname/
+	$(Q)cp -n tests/fuzz/seeds-dns/* build/fuzz/corpus-dns/
 	$(Q)for target in $(notdir $^); do \
 		build/fuzz/$$target $(FUZZ_RUN) build/fuzz/corpus-$$target || exit 1; done
 
@@ -161,6 +164,11 @@ bench-observe: $(B)/tests/bench/observe
 .PHONY: bench-control
 bench-control: all
 	$(Q)scripts/sandbox $(PYTHON) tests/bench/bench_control.py
+
+.PHONY: bench-dns
+bench-dns: all
+	$(Q)scripts/deps bench
+	$(Q)scripts/sandbox $(PYTHON) tests/bench/bench_dns.py $(BENCH_DNS)
 
 deps:
 	$(Q)scripts/deps

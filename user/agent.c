@@ -10,6 +10,7 @@
 
 #include "assign.h"
 #include "datapath.h"
+#include "dns_server.h"
 #include "healthcheck.h"
 #include "log.h"
 #include "nodeaddr.h"
@@ -67,7 +68,8 @@ struct agent {
 	struct rd_source_kube *kube;
 	struct rd_nodeaddrs *nodeaddrs;
 	struct rd_healthchecks *checks;
-	struct rd_probes *probes; /* NULL: not asked for */
+	struct rd_probes *probes;  /* NULL: not asked for */
+	struct rd_dns_server *dns; /* the same */
 	struct rd_nodeport_rule nodeport_rule;
 	struct rd_ip *addresses; /* this node's */
 	size_t n_addresses;
@@ -489,6 +491,8 @@ static int refresh_addresses(struct agent *agent)
 	agent->addresses = addresses;
 	agent->n_addresses = n;
 	agent->addresses_changed = false;
+	if (agent->dns)
+		rd_dns_server_set_node(agent->dns, addresses, n);
 	agent->store.nodes_changed = true;
 	return 0;
 }
@@ -753,6 +757,18 @@ static void become_ready(struct agent *agent)
 	rd_notify("READY=1");
 }
 
+/* Names are answered from the store; where something may be missing there, not
+ * that it does not exist. */
+static void tell_names(struct agent *agent)
+{
+	bool complete = !agent->kube || rd_source_kube_complete(agent->kube);
+
+	if (agent->dns)
+		rd_dns_server_know(agent->dns, !complete	    ? RD_DNS_KNOWS_NOTHING
+					       : is_in_doubt(agent) ? RD_DNS_KNOWS_SOME
+								    : RD_DNS_KNOWS_ALL);
+}
+
 /* Bring the maps to what the sources say. On failure the plan is thrown away:
  * the maps themselves are asked what they hold, a little later. */
 static void reconcile(struct agent *agent)
@@ -764,6 +780,7 @@ static void reconcile(struct agent *agent)
 
 	agent->resolve_ns = agent->plan_ns = agent->apply_ns = 0;
 	collect(agent);
+	tell_names(agent);
 	if (!is_complete(agent)) {
 		say(agent);
 		return;
@@ -918,6 +935,7 @@ static int open_source(struct agent *agent, struct rd_error *error)
 		.room = config->max_services + config->max_backends,
 		.stall_seconds = config->stall_seconds,
 		.mark = RD_MARK,
+		.names = agent->dns,
 	};
 	return rd_source_kube_new(&agent->kube_config, &agent->store, agent->base, on_changed,
 				  agent, &agent->kube, error);
@@ -940,11 +958,30 @@ static void look(void *context, struct rd_probed *ret_probed)
 		.own = {.said = &agent->said,
 			.syncs = &agent->syncs,
 			.outcomes = rd_datapath_tracks_outcomes(agent->datapath),
-			.backends = agent->config->metrics_backends},
+			.backends = agent->config->metrics_backends,
+			.names = agent->dns ? rd_dns_server_numbers(agent->dns) : NULL},
 		.ready = is_healthy(agent),
 		/* An API server that was asked, and does not have it. */
 		.leaving = node ? node->node.leaving : agent->kube && agent->said.seen_ns[RD_NODE],
 	};
+}
+
+/* Begin to serve names: those of Services fail until they are known. */
+static int start_names(struct agent *agent, struct rd_error *error)
+{
+	const struct rd_agent_config *config = agent->config;
+	struct rd_dns_server_config dns = {
+		.addresses = config->dns_addresses,
+		.zone = {.domain = config->cluster_domain,
+			 .legacy_endpoints = config->legacy_endpoints,
+			 .serial = (uint32_t)(rd_realtime_ns() / 1000000000)},
+		.upstreams = config->dns_upstreams,
+		.mark = RD_MARK,
+	};
+
+	if (!config->dns_addresses)
+		return 0;
+	return rd_dns_server_new(&dns, &agent->store, agent->base, &agent->dns, error);
 }
 
 static int start(struct agent *agent, struct rd_error *error)
@@ -987,6 +1024,9 @@ static int start(struct agent *agent, struct rd_error *error)
 		       "the pinned maps are of another layout or size: new ones are "
 		       "filled beside them, then take their place",
 		       RD_TEXT("bpffs", config->bpffs));
+	r = start_names(agent, error);
+	if (r)
+		return r;
 	begin_saying(agent);
 	r = adopt(agent);
 	if (r)
@@ -1016,6 +1056,7 @@ static void finish(struct agent *agent)
 	rd_nodeaddrs_free(agent->nodeaddrs);
 	rd_healthchecks_free(agent->checks);
 	rd_probes_free(agent->probes);
+	rd_dns_server_free(agent->dns);
 	free(agent->addresses);
 	rd_plan_free(&agent->plan);
 	rd_datapath_close(agent->datapath);

@@ -32,7 +32,10 @@ struct rd_agent_config {
 	bool metrics_backends;	  /* each backend's numbers in /metrics as well */
 	bool track_outcomes;
 	bool detach_on_exit;
-	bool show_progress; /* of the first lists, on stderr, which is a terminal */
+	const char *const *dns_addresses; /* NULL-terminated; NULL: no names are served */
+	const char *cluster_domain;
+	const char *dns_upstreams; /* see dns_server.h */
+	bool show_progress;	   /* of the first lists, on stderr, which is a terminal */
 };
 
 /*

@@ -183,6 +183,18 @@ static void bash_command(const struct rd_command *command)
 	fputs("' ;;\n", stdout);
 }
 
+/* Some options are another one for some commands, with the same kind of value. */
+static bool is_known(const char *name, size_t end)
+{
+	struct rd_option option;
+	size_t next = 0;
+
+	while (rd_options_next(~0U, &next, &option) && next < end)
+		if (!strcmp(option.name, name))
+			return true;
+	return false;
+}
+
 static void print_bash(void)
 {
 	const struct rd_command *command = NULL;
@@ -207,7 +219,7 @@ static void print_bash(void)
 	      "\tcase $previous in\n",
 	      stdout);
 	while (rd_options_next(~0U, &next, &option)) {
-		if (!option.argument)
+		if (!option.argument || is_known(option.name, next))
 			continue;
 		printf(option.letter ? "\t--%s | -%c) " : "\t--%s) ", option.name, option.letter);
 		bash_follows(option.argument);

@@ -17,6 +17,8 @@ const struct rd_command rd_commands[] = {
 	 rd_cmd_top},
 	{"explain", RD_CMD_EXPLAIN, "[ADDRESS:PORT]",
 	 "What a connect to an address would do, and why; or where a socket went.", rd_cmd_explain},
+	{"dns-config", RD_CMD_DNS_CONFIG, NULL,
+	 "The resolv.conf of a Pod that is to ask redial for names.", rd_cmd_dns_config},
 	{"check", RD_CMD_CHECK, NULL, "What this machine has and lacks for redial to run.",
 	 rd_cmd_check},
 	{"cleanup", RD_CMD_CLEANUP, NULL, "Detach and unpin everything.", rd_cmd_cleanup},

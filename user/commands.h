@@ -19,6 +19,7 @@ int rd_cmd_explain(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_check(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_cleanup(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_version(const struct rd_settings *settings, struct rd_error *error);
+int rd_cmd_dns_config(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_man(const struct rd_settings *settings, struct rd_error *error);
 int rd_cmd_completion(const struct rd_settings *settings, struct rd_error *error);
 

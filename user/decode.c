@@ -118,6 +118,25 @@ static bool is_name(const char *text, size_t longest, bool dots)
 	return true;
 }
 
+/* Labels that DNS can carry: the API is not as strict about names of others. */
+static bool is_domain(const char *text)
+{
+	size_t label = 0;
+
+	if (strlen(text) > SUBDOMAIN_LENGTH)
+		return false;
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '.' ? !label : !isalnum(c) && c != '-' && c != '_')
+			return false;
+		label = c == '.' ? 0 : label + 1;
+		if (label > LABEL_LENGTH)
+			return false;
+	}
+	return label > 0;
+}
+
 /* A port's name: "" or a label. */
 static int get_port_name(const struct rd_json_place *place, const cJSON *parent, char **ret_name)
 {
@@ -128,6 +147,21 @@ static int get_port_name(const struct rd_json_place *place, const cJSON *parent,
 		return r;
 	if (*text && !is_name(text, LABEL_LENGTH, false))
 		return rd_json_fail(place, "port name \"%.64s\" is not a DNS label", text);
+	return copy_string(text, ret_name);
+}
+
+/* A name that may be missing: NULL then. */
+static int get_name(const struct rd_json_place *place, const cJSON *parent, const char *key,
+		    size_t longest, bool dots, char **ret_name)
+{
+	const char *text;
+	int r = rd_json_string(place, parent, key, "", &text);
+
+	if (r || !*text)
+		return r;
+	if (!is_name(text, longest, dots))
+		return rd_json_fail(place, "%s \"%.64s\" is not a DNS %s", key, text,
+				    dots ? "name" : "label");
 	return copy_string(text, ret_name);
 }
 
@@ -447,6 +481,27 @@ static int decode_source_ranges(const struct rd_json_place *place, const cJSON *
 	return 0;
 }
 
+/* Whom an ExternalName stands for. It may end with a dot. */
+static int decode_external_name(const struct rd_json_place *place, const cJSON *spec,
+				struct rd_service_spec *service)
+{
+	const char *text;
+	int r = rd_json_string(place, spec, "externalName", "", &text);
+	size_t n;
+
+	if (r || !*text || service->type != RD_TYPE_EXTERNAL_NAME)
+		return r;
+	r = copy_string(text, &service->external_name);
+	if (r)
+		return r;
+	n = strlen(text);
+	if (n > 1 && text[n - 1] == '.')
+		service->external_name[n - 1] = '\0';
+	if (!is_domain(service->external_name))
+		return rd_json_fail(place, "externalName \"%.64s\" is not a DNS name", text);
+	return 0;
+}
+
 static int decode_service(const struct rd_json_place *place, const cJSON *root,
 			  struct rd_object *object)
 {
@@ -478,6 +533,7 @@ static int decode_service(const struct rd_json_place *place, const cJSON *root,
 		    ?: rd_json_bool(place, spec, "publishNotReadyAddresses", false,
 				    &service->publish_not_ready);
 	r = r ?: get_labels(place, spec, "selector", &service->selector, &service->n_selector);
+	r = r ?: decode_external_name(place, spec, service);
 	return r ?: decode_service_ports(place, spec, service);
 }
 
@@ -584,6 +640,7 @@ static int decode_slice_endpoint(const struct rd_json_place *place, const cJSON 
 	r = r ?: rd_json_bool(place, conditions, "serving", true, &endpoint->serving);
 	r = r ?: rd_json_bool(place, conditions, "terminating", false, &endpoint->terminating);
 	subset->n_endpoints++;
+	r = r ?: get_name(place, item, "hostname", LABEL_LENGTH, false, &endpoint->hostname);
 	return r ?: decode_topology(place, item, endpoint);
 }
 
@@ -615,10 +672,10 @@ static int decode_slice(const struct rd_json_place *place, const cJSON *root,
 	if (r)
 		return r;
 	slice->triggered_ns = trigger_time(annotations);
-	slice->ignored =
-		rd_json_has(labels, "service.kubernetes.io/headless") || !strcmp(type, "FQDN");
+	slice->headless = rd_json_has(labels, "service.kubernetes.io/headless");
+	slice->ignored = slice->headless || !strcmp(type, "FQDN");
 	family = !strcmp(type, "IPv4") ? RD_FAMILY_4 : RD_FAMILY_6;
-	if (!slice->ignored && strcmp(type, "IPv4") && strcmp(type, "IPv6"))
+	if (strcmp(type, "IPv4") && strcmp(type, "IPv6") && strcmp(type, "FQDN"))
 		return rd_json_fail(place, "addressType \"%.32s\" is none of IPv4, IPv6 and FQDN",
 				    type);
 	slice->subsets = calloc(1, sizeof(*slice->subsets));
@@ -628,7 +685,7 @@ static int decode_slice(const struct rd_json_place *place, const cJSON *root,
 	slice->subsets->endpoints = elements(list, sizeof(*slice->subsets->endpoints));
 	if (!slice->subsets->endpoints)
 		return -ENOMEM;
-	if (slice->ignored)
+	if (!strcmp(type, "FQDN"))
 		return 0;
 	r = decode_slice_ports(place, root, slice->subsets);
 	cJSON_ArrayForEach(item, list)
@@ -656,6 +713,9 @@ static int decode_addresses(const struct rd_json_place *place, const cJSON *list
 		r = rd_json_string(place, item, "nodeName", "", &node);
 		if (!r && *node)
 			r = copy_string(node, &endpoint->node);
+		r = r
+			    ?: get_name(place, item, "hostname", LABEL_LENGTH, false,
+					&endpoint->hostname);
 		if (r)
 			return r;
 	}
@@ -705,6 +765,7 @@ static int decode_endpoints(const struct rd_json_place *place, const cJSON *root
 		return r;
 	slice->triggered_ns = trigger_time(annotations);
 	slice->ignored = is_not_mirrored(labels, annotations);
+	slice->headless = rd_json_has(labels, "service.kubernetes.io/headless");
 	slice->subsets = elements(list, sizeof(*slice->subsets));
 	if (!slice->subsets)
 		return -ENOMEM;
@@ -848,6 +909,8 @@ static int decode_pod(const struct rd_json_place *place, const cJSON *root,
 	r = rd_json_string(place, spec, "nodeName", "", &node);
 	if (!r && *node)
 		r = copy_string(node, &pod->node);
+	r = r ?: get_name(place, spec, "hostname", LABEL_LENGTH, false, &pod->hostname);
+	r = r ?: get_name(place, spec, "subdomain", LABEL_LENGTH, false, &pod->subdomain);
 	if (r)
 		return r;
 	return decode_containers(place, spec, pod);

@@ -43,6 +43,7 @@ struct rd_metrics {
 	struct rd_own_numbers own;
 	struct rd_agent said;
 	struct rd_syncs syncs;
+	struct rd_dns_numbers names; /* if own.names is set */
 	struct rd_totals totals;
 	bool has_totals;
 	struct fill fills[8];
@@ -224,6 +225,8 @@ int rd_metrics_new(const struct rd_plan *plan, const struct rd_maps *maps,
 	metrics->own = *own;
 	metrics->said = *own->said;
 	metrics->syncs = *own->syncs;
+	if (own->names)
+		metrics->names = *own->names;
 	metrics->has_totals = !rd_maps_totals(maps, &metrics->totals);
 	take_fills(metrics, plan, maps);
 	if (take_ports(metrics, plan, maps)) {
@@ -460,6 +463,89 @@ static void write_process(struct rd_metrics *metrics)
 		       metrics->said.started_ns);
 }
 
+/* Of all kinds of queries those that there have been. */
+static void write_queries(struct rd_metrics *metrics)
+{
+	static const char name[] = "redial_dns_queries_total";
+	const struct rd_dns_numbers *names = &metrics->names;
+	char labels[96];
+
+	put_head(metrics, name, "counter", "Queries answered, by type and result.");
+	for (int p = 0; p < RD_DNS_TRANSPORTS; p++)
+		for (int t = 0; t < RD_DNS_COUNT_TYPES; t++)
+			for (size_t r = 0; r < RD_DNS_COUNT_RESULTS; r++) {
+				if (!names->queries[p][t][r])
+					continue;
+				snprintf(labels, sizeof(labels),
+					 "proto=\"%s\",type=\"%s\",result=\"%s\"",
+					 rd_dns_transport_name((enum rd_dns_transport)p),
+					 rd_dns_counted_type_name((enum rd_dns_counted_type)t),
+					 rd_dns_result_name(r));
+				put_line(metrics, name, labels, "", names->queries[p][t][r]);
+			}
+}
+
+static void write_query_times(struct rd_metrics *metrics)
+{
+	static const char name[] = "redial_dns_duration_seconds";
+	const struct rd_dns_numbers *names = &metrics->names;
+	uint64_t count = 0;
+	char le[48];
+
+	put_head(metrics, name, "histogram", "How long a query took to be answered.");
+	for (unsigned i = 0; i < RD_DNS_BUCKETS; i++) {
+		uint64_t bound = RD_DNS_FIRST_BUCKET_NS << (2 * i);
+
+		count += names->bucket[i];
+		if (i == RD_DNS_BUCKETS - 1)
+			snprintf(le, sizeof(le), "le=\"+Inf\"");
+		else
+			snprintf(le, sizeof(le), "le=\"%u.%06u\"", (unsigned)(bound / 1000000000),
+				 (unsigned)(bound % 1000000000 / 1000));
+		put_line(metrics, "redial_dns_duration_seconds_bucket", le, "", count);
+	}
+	put_time(metrics, "redial_dns_duration_seconds_sum", "", names->sum_ns);
+	put_line(metrics, "redial_dns_duration_seconds_count", "", "", count);
+}
+
+static void write_names(struct rd_metrics *metrics)
+{
+	const struct rd_dns_numbers *names = &metrics->names;
+	const struct {
+		const char *name, *type, *help;
+		uint64_t value;
+	} rows[] = {
+		{"redial_dns_dropped_total", "counter",
+		 "Packets that must not be answered, and answers that could not be sent.",
+		 names->dropped},
+		{"redial_dns_cache_hits_total", "counter", "Queries answered from the cache.",
+		 names->hits},
+		{"redial_dns_cache_misses_total", "counter",
+		 "Queries that the cache had no answer to.", names->misses},
+		{"redial_dns_cache_stale_total", "counter",
+		 "Queries answered with what was out of date, because no upstream answered.",
+		 names->stale},
+		{"redial_dns_cache_entries", "gauge", "Answers in the cache.",
+		 names->cache.entries},
+		{"redial_dns_cache_bytes", "gauge", "What they take.", names->cache.bytes},
+		{"redial_dns_cache_evicted_total", "counter",
+		 "Answers taken out of the cache for want of room.", names->cache.evicted},
+		{"redial_dns_upstream_queries_total", "counter",
+		 "Questions that upstreams were asked.", names->asked},
+		{"redial_dns_upstream_failures_total", "counter",
+		 "Those that none of them has answered.", names->failed},
+		{"redial_dns_tcp_connections", "gauge", "TCP connections that are open now.",
+		 names->connections},
+		{"redial_dns_tcp_closed_idle_total", "counter",
+		 "TCP connections closed to make room for others.", names->closed_idle},
+	};
+
+	write_queries(metrics);
+	write_query_times(metrics);
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++)
+		write_one(metrics, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
+}
+
 static void write_node(struct rd_metrics *metrics)
 {
 	write_build(metrics);
@@ -489,6 +575,8 @@ static void write_node(struct rd_metrics *metrics)
 		       "When the last sync ended well.", metrics->syncs.last_sync_ns);
 	write_one_time(metrics, "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds", "gauge",
 		       "When a change was last noticed.", metrics->syncs.last_queued_ns);
+	if (metrics->own.names)
+		write_names(metrics);
 	write_process(metrics);
 }
 

@@ -9,6 +9,7 @@
 #ifndef REDIAL_METRICS_H
 #define REDIAL_METRICS_H
 
+#include "dns_numbers.h"
 #include "maps.h"
 #include "syncs.h"
 
@@ -18,6 +19,7 @@ struct rd_own_numbers {
 	const struct rd_syncs *syncs;
 	bool outcomes; /* TCP outcomes are counted */
 	bool backends; /* each backend's numbers as well */
+	const struct rd_dns_numbers *names; /* NULL: none are served */
 	uint64_t processor_ns;
 	uint64_t resident_bytes;
 	uint64_t virtual_bytes;

@@ -45,6 +45,7 @@ static void free_service(struct rd_service_spec *service)
 		free(service->ports[i].target_name);
 	}
 	free(service->ports);
+	free(service->external_name);
 	free(service->external_ips);
 	free(service->lb_ips);
 	free(service->source_ranges);
@@ -62,6 +63,7 @@ static void free_subset(struct rd_subset *subset)
 	free_slice_ports(subset->ports, subset->n_ports);
 	for (size_t i = 0; i < subset->n_endpoints; i++) {
 		free(subset->endpoints[i].node);
+		free(subset->endpoints[i].hostname);
 		free_strings(subset->endpoints[i].hint_zones);
 		free_strings(subset->endpoints[i].hint_nodes);
 	}
@@ -79,6 +81,8 @@ static void free_slice(struct rd_slice_spec *slice)
 static void free_pod(struct rd_pod_spec *pod)
 {
 	free(pod->node);
+	free(pod->hostname);
+	free(pod->subdomain);
 	free_labels(pod->labels, pod->n_labels);
 	free_slice_ports(pod->ports, pod->n_ports);
 }
@@ -190,8 +194,46 @@ static bool is_slice(const struct rd_object *object)
 	return object->kind == RD_SLICE || object->kind == RD_ENDPOINTS;
 }
 
+static size_t stamp_index(const char *namespace, const char *name)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (; *namespace; namespace ++)
+		hash = (hash ^ (uint8_t) * namespace) * 0x100000001b3;
+	hash = (hash ^ '/') * 0x100000001b3;
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * 0x100000001b3;
+	return (hash ^ hash >> 32) % RD_STAMPS;
+}
+
+const uint64_t *rd_store_stamp(const struct rd_store *store, const char *namespace,
+			       const char *name)
+{
+	return &store->stamps[stamp_index(namespace, name)];
+}
+
+/* What a name stands for has changed. */
+static void stamp(struct rd_store *store, const char *namespace, const char *service)
+{
+	store->stamp++;
+	store->stamps[stamp_index(namespace, service)] = store->stamp;
+	store->stamps[stamp_index(namespace, "")] = store->stamp;
+}
+
+void rd_store_touch(struct rd_store *store, const struct rd_object *service)
+{
+	stamp(store, service->namespace, service->name);
+	store->addresses_stamp = store->stamp;
+}
+
 static void mark(struct rd_store *store, const char *namespace, const char *service)
 {
+	const struct rd_object *object = rd_store_find(store, RD_SERVICE, namespace, service);
+
+	stamp(store, namespace, service);
+	/* Of others the endpoints' addresses have no names. */
+	if (!object || object->service.headless)
+		store->addresses_stamp = store->stamp;
 	if (!store->all_dirty && rd_name_set_add(&store->dirty, namespace, service))
 		store->all_dirty = true;
 }
@@ -204,6 +246,7 @@ static void mark_concerned(struct rd_store *store, const struct rd_object *objec
 	switch (object->kind) {
 	case RD_SERVICE:
 		mark(store, object->namespace, object->name);
+		store->addresses_stamp = store->stamp;
 		break;
 	case RD_SLICE:
 	case RD_ENDPOINTS:

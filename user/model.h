@@ -59,6 +59,7 @@ struct rd_service_spec {
 	size_t n_source_ranges;
 	struct rd_label *selector;
 	size_t n_selector;
+	char *external_name; /* of an ExternalName; NULL: none */
 	struct rd_service_port *ports;
 	size_t n_ports;
 };
@@ -73,6 +74,7 @@ struct rd_slice_port {
 struct rd_slice_endpoint {
 	struct rd_ip ip;
 	char *node;	   /* nodeName; NULL: not known */
+	char *hostname;	   /* a DNS label; NULL: none */
 	char **hint_zones; /* NULL-terminated; NULL: none */
 	char **hint_nodes;
 	bool ready;
@@ -91,7 +93,8 @@ struct rd_subset {
 /* An EndpointSlice (one subset) or an Endpoints object (any number). */
 struct rd_slice_spec {
 	char *service; /* the owner's name; "": none, the slice is ignored */
-	bool ignored;  /* labelled headless, or not to be mirrored */
+	bool ignored;  /* by the datapath: labelled headless, or not to be mirrored */
+	bool headless; /* labelled headless: it counts for names */
 	struct rd_subset *subsets;
 	size_t n_subsets;
 	int64_t triggered_ns; /* annotation last-change-trigger-time; 0: none */
@@ -100,7 +103,9 @@ struct rd_slice_spec {
 };
 
 struct rd_pod_spec {
-	char *node; /* spec.nodeName; NULL: none */
+	char *node;	 /* spec.nodeName; NULL: none */
+	char *hostname;	 /* spec.hostname; NULL: none */
+	char *subdomain; /* spec.subdomain: the Service that the hostname is in; NULL: none */
 	struct rd_label *labels;
 	size_t n_labels;
 	struct rd_ip ip[2];
@@ -164,6 +169,10 @@ void rd_name_set_clear(struct rd_name_set *set);
 RB_HEAD(rd_key_tree, rd_object);
 RB_HEAD(rd_owner_tree, rd_object);
 
+/* Every change of what a Service means gives it another stamp. Those of several
+ * Services may be kept as one. */
+#define RD_STAMPS 4096
+
 struct rd_store {
 	struct rd_key_tree objects;
 	struct rd_owner_tree slices;
@@ -172,6 +181,9 @@ struct rd_store {
 	bool nodes_changed; /* a Node's zone or addresses, or which there are */
 	int64_t started_ns; /* earlier trigger times are never pending */
 	uint32_t count[RD_KINDS];
+	uint64_t stamp;		    /* of the last change of all */
+	uint64_t addresses_stamp;   /* of the last that concerns whose an address is */
+	uint64_t stamps[RD_STAMPS]; /* see rd_store_stamp */
 };
 
 void rd_store_init(struct rd_store *store);
@@ -187,6 +199,17 @@ void rd_store_remove(struct rd_store *store, enum rd_kind kind, const char *name
 
 struct rd_object *rd_store_find(const struct rd_store *store, enum rd_kind kind,
 				const char *namespace, const char *name);
+
+/*
+ * Where the stamp of a Service, or of all the Services of a namespace, is kept:
+ * while the number there is the same, so is what they mean.
+ *
+ * @name: "": all those of the namespace
+ */
+const uint64_t *rd_store_stamp(const struct rd_store *store, const char *namespace,
+			       const char *name);
+/* A Service was changed in place. */
+void rd_store_touch(struct rd_store *store, const struct rd_object *service);
 
 /* Iterate the objects of one kind in order; @namespace NULL means all of them.
  * Begin with @previous NULL; ends with NULL. */

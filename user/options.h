@@ -35,6 +35,9 @@ struct rd_settings {
 	const char *exclude_netns[RD_EXCLUDE_MAX + 1];
 	uint32_t max_services;
 	uint32_t max_backends;
+	const char *dns_addresses[RD_EXCLUDE_MAX + 1]; /* NULL-terminated */
+	const char *cluster_domain;
+	const char *dns_upstreams;
 	const char *log_level;
 	const char *log_format;
 	const char *track_outcomes;
@@ -69,6 +72,7 @@ enum rd_command_bit {
 	RD_CMD_EXPLAIN = 1 << 10,
 	RD_CMD_MAN = 1 << 11,
 	RD_CMD_COMPLETION = 1 << 12,
+	RD_CMD_DNS_CONFIG = 1 << 13,
 };
 
 struct rd_command {

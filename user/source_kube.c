@@ -568,7 +568,7 @@ static int begin(struct rd_source_kube *source, struct resource *resource)
 	return 0;
 }
 
-/* F19. */
+/* F19. What has no frontend is not asked for, unless it has names (H5, H6). */
 static void choose_resources(struct rd_source_kube *source)
 {
 	const struct rd_source_kube_config *config = source->config;
@@ -577,14 +577,17 @@ static void choose_resources(struct rd_source_kube *source)
 
 	services->kind = RD_SERVICE;
 	services->path = "/api/v1/services";
-	rd_reflector_init(&services->reflector, "!service.kubernetes.io/service-proxy-name",
-			  "spec.clusterIP!=None", config->known[RD_SERVICE]);
+	rd_reflector_init(&services->reflector,
+			  config->names ? NULL : "!service.kubernetes.io/service-proxy-name",
+			  config->names ? NULL : "spec.clusterIP!=None", config->known[RD_SERVICE]);
 	endpoints->kind = config->legacy_endpoints ? RD_ENDPOINTS : RD_SLICE;
 	endpoints->path = config->legacy_endpoints ? "/api/v1/endpoints"
 						   : "/apis/discovery.k8s.io/v1/endpointslices";
 	rd_reflector_init(&endpoints->reflector,
-			  config->legacy_endpoints ? NULL : "!service.kubernetes.io/headless", NULL,
-			  config->known[RD_SLICE]);
+			  config->legacy_endpoints || config->names
+				  ? NULL
+				  : "!service.kubernetes.io/headless",
+			  NULL, config->known[RD_SLICE]);
 	nodes->kind = RD_NODE;
 	nodes->path = "/api/v1/nodes";
 	nodes->optional = true;

@@ -30,6 +30,7 @@ struct rd_source_kube_config {
 	uint32_t room;		/* how many objects the maps have room for */
 	unsigned stall_seconds; /* a watch that is silent for so long is begun anew */
 	uint32_t mark;		/* of the sockets to the server */
+	bool names;		/* what has a name and no frontend is wanted as well */
 };
 
 /*

@@ -28,7 +28,7 @@ def output(redial, *arguments):
 
 
 def commands(redial):
-    return re.findall(r"^  (\w+) ", output(redial, "--help"), re.MULTILINE)
+    return re.findall(r"^  ([\w-]+) ", output(redial, "--help"), re.MULTILINE)
 
 
 def options(redial, command):
@@ -64,7 +64,7 @@ def test_man_page_has_every_command_and_option(redial):
     done = subprocess.run(["mandoc", "-T", "ascii", "-O", "width=200"], input=output(redial, "man"),
                           capture_output=True, text=True, check=True)
     page = re.sub(".\b", "", done.stdout)
-    parts = re.split(r"^   (\w+)$", page, flags=re.MULTILINE)[1:]
+    parts = re.split(r"^   ([\w-]+)$", page, flags=re.MULTILINE)[1:]
     sections = dict(zip(parts[::2], parts[1::2]))
     for command in commands(redial):
         for letter, name, argument in options(redial, command):
@@ -77,7 +77,7 @@ def test_every_option_in_documents_exists(redial, tree):
     for document in DOCUMENTS:
         text = (tree / document).read_text(encoding="utf-8")
         # In code that speaks of redial, or stands alone in a sentence.
-        for line in re.findall(r"^.*\bredial (?:run|status|services|backends|sockets|check|cleanup)\b.*$|`--[a-z-]+[^`]*`",
+        for line in re.findall(r"^.*\bredial (?:run|status|services|backends|sockets|dns-config|check|cleanup)\b.*$|`--[a-z-]+[^`]*`",
                                text, re.MULTILINE):
             for name in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", line):
                 assert name in known | OTHERS or "no command" in line or name == "wide", (document, line)
@@ -160,7 +160,7 @@ def test_zsh_completes_every_command_and_option(redial, tmp_path):
         assert done.returncode == 0 and not done.stderr, done.stderr
         return done.stdout
 
-    assert re.findall(r"^(\w+):", ask(), re.MULTILINE) == commands(redial)
+    assert re.findall(r"^([\w-]+):", ask(), re.MULTILINE) == commands(redial)
     for command in commands(redial):
         found = re.findall(r"^(?:\*|\(-\w --[a-z-]+\))?--([a-z-]+)\[", ask(command), re.MULTILINE)
         assert found == [name for _, name, _ in options(redial, command)]
@@ -168,7 +168,7 @@ def test_zsh_completes_every_command_and_option(redial, tmp_path):
 
 # ---- mistakes ------------------------------------------------------------------------------
 
-NAMES = ["run", "status", "services", "backends", "sockets", "monitor", "top", "explain", "check", "cleanup",
+NAMES = ["run", "status", "services", "backends", "sockets", "monitor", "top", "explain", "dns-config", "check", "cleanup",
          "version", "man", "completion"]
 
 

@@ -29,6 +29,7 @@ struct port_args {
 struct endpoint_args {
 	const char *ip;
 	const char *node;
+	const char *hostname;
 	const char *for_zones[MOST], *for_nodes[MOST]; /* hints */
 	bool not_ready;
 	bool not_serving;
@@ -47,6 +48,7 @@ struct service_args {
 	uint32_t affinity_seconds;
 	const char *external_ips[MOST], *lb_ips[MOST], *source_ranges[MOST];
 	const char *selector[MOST]; /* key, value, key, value, … */
+	const char *external_name;
 	struct port_args ports[MOST];
 };
 
@@ -56,6 +58,7 @@ struct slice_args {
 	const char *owner; /* "web" unless given */
 	bool ignored;
 	int64_t triggered_ns;
+	bool headless;
 	struct port_args ports[MOST];
 	struct endpoint_args endpoints[MOST];
 	/* A second subset, for RD_ENDPOINTS. */
@@ -66,6 +69,7 @@ struct slice_args {
 struct pod_args {
 	const char *namespace, *name;
 	const char *node;
+	const char *hostname, *subdomain;
 	const char *labels[MOST]; /* key, value, key, value, … */
 	const char *ip4, *ip6;
 	bool not_ready;
@@ -196,6 +200,7 @@ static inline struct rd_object *make_service(struct service_args args)
 	service->lb_ips = make_ips(args.lb_ips, &service->n_lb_ips);
 	service->source_ranges = make_cidrs(args.source_ranges, &service->n_source_ranges);
 	service->selector = make_labels(args.selector, &service->n_selector);
+	service->external_name = args.external_name ? text_copy(args.external_name) : NULL;
 	service->ports = zeros(MOST, sizeof(*service->ports));
 	for (size_t i = 0; i < MOST && args.ports[i].port; i++) {
 		service->ports[i] = (struct rd_service_port){
@@ -226,6 +231,7 @@ static inline void make_subset(struct rd_subset *subset, const struct port_args 
 		subset->endpoints[subset->n_endpoints] = (struct rd_slice_endpoint){
 			.ip = to_ip(args->ip),
 			.node = args->node ? text_copy(args->node) : NULL,
+			.hostname = args->hostname ? text_copy(args->hostname) : NULL,
 			.hint_zones = make_strings(args->for_zones),
 			.hint_nodes = make_strings(args->for_nodes),
 			.ready = !args->not_ready,
@@ -243,6 +249,7 @@ static inline struct rd_object *make_slice(struct slice_args args)
 	object->slice.service = text_copy(args.owner ?: "web");
 	object->slice.ignored = args.ignored;
 	object->slice.triggered_ns = args.triggered_ns;
+	object->slice.headless = args.headless;
 	object->slice.subsets = zeros(2, sizeof(*object->slice.subsets));
 	object->slice.n_subsets = args.more_ports[0].port ? 2 : 1;
 	make_subset(&object->slice.subsets[0], args.ports, args.endpoints);
@@ -257,6 +264,8 @@ static inline struct rd_object *make_pod(struct pod_args args)
 	struct rd_object *object = make_object(RD_POD, args.namespace, args.name ?: "web-1");
 
 	object->pod.node = args.node ? text_copy(args.node) : NULL;
+	object->pod.hostname = args.hostname ? text_copy(args.hostname) : NULL;
+	object->pod.subdomain = args.subdomain ? text_copy(args.subdomain) : NULL;
 	object->pod.labels = make_labels(args.labels, &object->pod.n_labels);
 	object->pod.ip[0] = to_ip(args.ip4);
 	object->pod.ip[1] = to_ip(args.ip6);

@@ -480,7 +480,7 @@ TEST(A4_a_slice_with_the_headless_label_is_ignored)
 		 "v1\",\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"a\",\"labels\":"
 		 "{\"kubernetes.io/service-name\":\"web\",\"service.kubernetes.io/headless\":"
 		 "\"\"}},\"endpoints\":[{\"addresses\":[\"10.0.0.1\"]}]}",
-		 "EndpointSlice default/a of \"web\" ignored ( )"},
+		 "EndpointSlice default/a of \"web\" ignored ( 10.0.0.1:RS )"},
 	};
 
 	EXPECT_OBJECTS(rows);
