@@ -10,6 +10,7 @@
 
 #include "assign.h"
 #include "datapath.h"
+#include "dns_local.h"
 #include "dns_server.h"
 #include "healthcheck.h"
 #include "log.h"
@@ -32,6 +33,9 @@
 #define PROGRESS_US 100000
 /* How often the agent says that it lives, for `redial status`. */
 #define HEARTBEAT_SECONDS 5
+/* Clients of the DNS server that were sent here are waited for, so often. */
+#define LEAVE_US 50000
+#define LEAVE_LOOKS 40
 /* Sockets whose record has a slot of its own, before records spill. */
 #define SOCKET_SLOTS (1U << 15)
 
@@ -68,8 +72,11 @@ struct agent {
 	struct rd_source_kube *kube;
 	struct rd_nodeaddrs *nodeaddrs;
 	struct rd_healthchecks *checks;
-	struct rd_probes *probes;  /* NULL: not asked for */
-	struct rd_dns_server *dns; /* the same */
+	struct rd_probes *probes;   /* NULL: not asked for */
+	struct rd_dns_server *dns;  /* the same */
+	struct rd_dns_local *local; /* the same */
+	struct event *leave;	    /* when clients of `local` have been served */
+	unsigned left;		    /* times that has been looked at */
 	struct rd_nodeport_rule nodeport_rule;
 	struct rd_ip *addresses; /* this node's */
 	size_t n_addresses;
@@ -342,6 +349,7 @@ static struct rd_locale locale_of(const struct agent *agent)
 		.n_addresses = agent->n_addresses,
 		.nodeports = &agent->nodeport_rule,
 		.legacy_endpoints = agent->config->legacy_endpoints,
+		.dns_for = agent->config->dns_local_for,
 	};
 }
 
@@ -722,6 +730,8 @@ static int reconcile_once(struct agent *agent)
 	}
 	if (!r)
 		note_all_programmed(agent, &names);
+	if (!r && agent->local)
+		rd_dns_local_follow(agent->local, &agent->plan);
 	rd_name_set_clear(&names);
 	return r;
 }
@@ -752,6 +762,8 @@ static void become_ready(struct agent *agent)
 		return;
 	}
 	agent->said.ready = 1;
+	if (agent->local)
+		rd_dns_local_begin(agent->local);
 	rd_log(RD_LOG_INFO, "ready", RD_NUMBER("services", agent->plan.n_services),
 	       RD_TEXT("cgroup", config->cgroup), RD_TEXT("bpffs", config->bpffs));
 	rd_notify("READY=1");
@@ -873,6 +885,25 @@ static int begin_progress(struct agent *agent)
 	return agent->progress && !event_add(agent->progress, &interval) ? 0 : -ENOMEM;
 }
 
+/* Leave when those who were sent here have been answered, and at the second signal
+ * at once. */
+static void on_leave(evutil_socket_t fd, short what, void *context)
+{
+	struct agent *agent = context;
+	struct timeval moment = {.tv_usec = LEAVE_US};
+
+	(void)fd;
+	(void)what;
+	if (!agent->local || agent->left > LEAVE_LOOKS ||
+	    (agent->left > 1 && rd_dns_server_is_idle(agent->dns))) {
+		event_base_loopbreak(agent->base);
+		return;
+	}
+	if (!agent->left++)
+		rd_dns_local_end(agent->local);
+	event_add(agent->leave, &moment);
+}
+
 static void on_signal(evutil_socket_t number, short what, void *context)
 {
 	struct agent *agent = context;
@@ -884,7 +915,9 @@ static void on_signal(evutil_socket_t number, short what, void *context)
 		on_changed(agent);
 		return;
 	}
-	event_base_loopbreak(agent->base);
+	if (agent->left)
+		agent->left = LEAVE_LOOKS + 1;
+	on_leave(-1, 0, agent);
 }
 
 static int prepare_events(struct agent *agent)
@@ -894,8 +927,9 @@ static int prepare_events(struct agent *agent)
 
 	agent->reconcile_due = evtimer_new(agent->base, on_due, agent);
 	agent->retry_due = evtimer_new(agent->base, on_due, agent);
+	agent->leave = evtimer_new(agent->base, on_leave, agent);
 	agent->heartbeat = event_new(agent->base, -1, EV_PERSIST, on_heartbeat, agent);
-	if (!agent->reconcile_due || !agent->retry_due || !agent->heartbeat ||
+	if (!agent->reconcile_due || !agent->retry_due || !agent->leave || !agent->heartbeat ||
 	    event_add(agent->heartbeat, &interval))
 		return -ENOMEM;
 	for (size_t i = 0; i < RD_ARRAY_SIZE(numbers); i++) {
@@ -975,13 +1009,29 @@ static int start_names(struct agent *agent, struct rd_error *error)
 		.zone = {.domain = config->cluster_domain,
 			 .legacy_endpoints = config->legacy_endpoints,
 			 .serial = (uint32_t)(rd_realtime_ns() / 1000000000)},
-		.upstreams = config->dns_upstreams,
+		/* Its endpoints, when they are known. */
+		.upstreams = config->dns_upstreams
+				     ?: config->dns_local_for ? ""
+							      : NULL,
 		.mark = RD_MARK,
 	};
+	struct rd_dns_local_config local = {
+		.service = config->dns_local_for,
+		.addresses = config->dns_addresses,
+		.follow = !config->dns_upstreams,
+		.maps = rd_datapath_maps(agent->datapath),
+	};
+	int r;
 
+	if (!config->dns_addresses && config->dns_local_for)
+		return rd_error_usage(error, "--dns-local-for needs --dns");
 	if (!config->dns_addresses)
 		return 0;
-	return rd_dns_server_new(&dns, &agent->store, agent->base, &agent->dns, error);
+	r = rd_dns_server_new(&dns, &agent->store, agent->base, &agent->dns, error);
+	local.server = agent->dns;
+	if (!r && config->dns_local_for)
+		r = rd_dns_local_new(&local, agent->base, &agent->local, error);
+	return r;
 }
 
 static int start(struct agent *agent, struct rd_error *error)
@@ -1056,6 +1106,7 @@ static void finish(struct agent *agent)
 	rd_nodeaddrs_free(agent->nodeaddrs);
 	rd_healthchecks_free(agent->checks);
 	rd_probes_free(agent->probes);
+	rd_dns_local_free(agent->local);
 	rd_dns_server_free(agent->dns);
 	free(agent->addresses);
 	rd_plan_free(&agent->plan);
@@ -1067,6 +1118,8 @@ static void finish(struct agent *agent)
 		event_free(agent->reconcile_due);
 	if (agent->retry_due)
 		event_free(agent->retry_due);
+	if (agent->leave)
+		event_free(agent->leave);
 	if (agent->heartbeat)
 		event_free(agent->heartbeat);
 	if (agent->progress)

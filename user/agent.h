@@ -35,6 +35,7 @@ struct rd_agent_config {
 	const char *const *dns_addresses; /* NULL-terminated; NULL: no names are served */
 	const char *cluster_domain;
 	const char *dns_upstreams; /* see dns_server.h */
+	const char *dns_local_for; /* see dns_local.h; NULL: none */
 	bool show_progress;	   /* of the first lists, on stderr, which is a terminal */
 };
 

@@ -356,10 +356,31 @@ static void explain_affinity(struct question *q)
 		     timeout, text, age, timeout - age);
 }
 
+/* Whether the Service is answered on this node now (H10). */
+static bool is_answered_here(struct question *q)
+{
+	const struct rd_dns *dns = q->view->maps.dns;
+	char text[RD_IP_PORT_TEXT];
+
+	if (!(rd_word_flags(q->frontend.word) & RD_FLAG_DNS))
+		return false;
+	if (!(is_ipv6(q) ? dns->port6 : dns->port4) || dns->until_ns < rd_monotonic_ns()) {
+		step(q, "answered here", "not now: the agent's DNS server is not there");
+		return false;
+	}
+	format_backend(q, is_ipv6(q) ? dns->addr6 : dns->addr4,
+		       is_ipv6(q) ? dns->port6 : dns->port4, text);
+	step(q, "answered here", "by the agent's DNS server at %s", text);
+	decide(q, "redialled", "to the agent on this node");
+	return true;
+}
+
 static void explain_choice(struct question *q, const struct rd_constants *constants)
 {
 	uint32_t n = q->local ? 0 : rd_word_count(q->frontend.word);
 
+	if (is_answered_here(q))
+		return;
 	if (n) {
 		step(q, "backends", "%u", n);
 		list_backends(q);

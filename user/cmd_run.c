@@ -69,6 +69,7 @@ int rd_cmd_run(const struct rd_settings *settings, struct rd_error *error)
 		.dns_addresses = *settings->dns_addresses ? settings->dns_addresses : NULL,
 		.cluster_domain = settings->cluster_domain,
 		.dns_upstreams = settings->dns_upstreams,
+		.dns_local_for = settings->dns_local_for,
 		.bpffs = settings->bpffs,
 		.cgroup = settings->cgroup ?: root,
 		.nodeport_addresses = settings->nodeport_addresses,

@@ -64,6 +64,11 @@ struct rd_dns_numbers *rd_dns_lookups_numbers(struct rd_dns_lookups *lookups)
 	return &lookups->numbers;
 }
 
+bool rd_dns_lookups_are_idle(const struct rd_dns_lookups *lookups)
+{
+	return !lookups->n_waiting;
+}
+
 /* ---- what can be answered at once -------------------------------------------------------- */
 
 static uint16_t recursion(const struct rd_dns_lookups *lookups)

@@ -69,6 +69,9 @@ bool rd_dns_wait(struct rd_dns_lookups *lookups, struct rd_dns_waiter *waiter, u
 /* Wait no longer, if it does. */
 void rd_dns_wait_cancel(struct rd_dns_waiter *waiter);
 
+/* Whether nobody waits. */
+bool rd_dns_lookups_are_idle(const struct rd_dns_lookups *lookups);
+
 struct rd_dns_numbers *rd_dns_lookups_numbers(struct rd_dns_lookups *lookups);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "dns_tcp.h"
 #include "dns_udp.h"
@@ -84,11 +85,27 @@ static void find_upstreams(const struct rd_dns_server_config *config,
 	*ret_n = rd_resolvconf_servers(&conf, own, n, addresses);
 }
 
+/* Descriptors are for the agent's own needs too: allow as many as may be, and
+ * take a part of them. Returns how many questions may be under way. */
+static unsigned take_descriptors(void)
+{
+	struct rlimit limit = {.rlim_cur = 256};
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+		struct rlimit most = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+
+		if (!setrlimit(RLIMIT_NOFILE, &most))
+			limit = most;
+	}
+	/* Each has two sockets at most. */
+	return limit.rlim_cur / 8 < MOST_PENDING ? (unsigned)(limit.rlim_cur / 8) : MOST_PENDING;
+}
+
 static int open_upstreams(struct rd_dns_server *server, const struct rd_dns_server_config *config,
 			  struct event_base *base, struct rd_error *error)
 {
 	struct rd_dns_upstream_config upstream = {
-		.mark = config->mark, .timeout_ms = TRY_MS, .max_pending = MOST_PENDING};
+		.mark = config->mark, .timeout_ms = TRY_MS, .max_pending = take_descriptors()};
 	struct rd_dns_server_address addresses[MOST_UPSTREAMS];
 	size_t n = 0;
 
@@ -102,6 +119,17 @@ static int open_upstreams(struct rd_dns_server *server, const struct rd_dns_serv
 	    rd_dns_upstreams_set(server->upstreams, addresses, n))
 		return rd_error_set(error, -ENOMEM, "out of memory");
 	return 0;
+}
+
+int rd_dns_server_ask(struct rd_dns_server *server, const struct rd_dns_server_address *addresses,
+		      size_t n)
+{
+	return server->upstreams ? rd_dns_upstreams_set(server->upstreams, addresses, n) : 0;
+}
+
+bool rd_dns_server_is_idle(const struct rd_dns_server *server)
+{
+	return rd_dns_lookups_are_idle(server->lookups);
 }
 
 /* ---- where it serves ------------------------------------------------------------------- */

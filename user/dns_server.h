@@ -36,6 +36,14 @@ void rd_dns_server_know(struct rd_dns_server *server, enum rd_dns_known known);
 /* This node's addresses: the server's own, where it serves at all of them. */
 void rd_dns_server_set_node(struct rd_dns_server *server, const struct rd_ip *ips, size_t n);
 
+/* Whom to ask about other names from now on, in the place of those it was made
+ * with. Returns 0, or -ENOMEM; then as before. */
+int rd_dns_server_ask(struct rd_dns_server *server, const struct rd_dns_server_address *addresses,
+		      size_t n);
+
+/* Whether no client waits for an upstream. */
+bool rd_dns_server_is_idle(const struct rd_dns_server *server);
+
 const struct rd_dns_numbers *rd_dns_server_numbers(const struct rd_dns_server *server);
 
 #endif

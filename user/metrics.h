@@ -17,8 +17,8 @@
 struct rd_own_numbers {
 	const struct rd_agent *said;
 	const struct rd_syncs *syncs;
-	bool outcomes; /* TCP outcomes are counted */
-	bool backends; /* each backend's numbers as well */
+	bool outcomes;			    /* TCP outcomes are counted */
+	bool backends;			    /* each backend's numbers as well */
 	const struct rd_dns_numbers *names; /* NULL: none are served */
 	uint64_t processor_ns;
 	uint64_t resident_bytes;

@@ -55,6 +55,9 @@ static const struct option_row {
 	{"dns-upstream", 0, TEXT, FIELD(dns_upstreams), RD_CMD_RUN, "LIST",
 	 "who is asked for other names: addresses separated by commas, or none (default: the "
 	 "servers of /etc/resolv.conf)"},
+	{"dns-local-for", 0, TEXT, FIELD(dns_local_for), RD_CMD_RUN, "NAMESPACE/NAME",
+	 "answer here what this node's clients ask that Service at port 53, and ask its endpoints "
+	 "for other names (default: none)"},
 	{"service-cidr", 0, TEXT, FIELD(service_cidr), RD_CMD_RUN, "CIDR",
 	 "where Services of manifests without a clusterIP get their address from (default "
 	 "10.96.0.0/16)"},

@@ -38,6 +38,7 @@ struct rd_settings {
 	const char *dns_addresses[RD_EXCLUDE_MAX + 1]; /* NULL-terminated */
 	const char *cluster_domain;
 	const char *dns_upstreams;
+	const char *dns_local_for;
 	const char *log_level;
 	const char *log_format;
 	const char *track_outcomes;
