@@ -1043,6 +1043,7 @@ static int start_names(struct agent *agent, struct rd_error *error)
 			 .serial = (uint32_t)(rd_realtime_ns() / 1000000000)},
 		.upstreams = config->dns_upstreams,
 		.mark = RD_MARK,
+		.bpffs = config->bpffs,
 	};
 
 	if (!config->dns_addresses)
