@@ -99,10 +99,11 @@ $(B)/redial.skel.h: $(B)/redial.bpf.o
 # What a test puts its own function in the place of.
 WRAP = malloc calloc realloc reallocarray strdup
 $(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
+$(B)/tests/unit/dns_lookup: WRAP += rd_monotonic_ns event_add rd_dns_upstreams_ask rd_dns_upstreams_cancel
 $(B)/tests/unit/dns_upstream: WRAP += rd_monotonic_ns event_add socket getrandom
 
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
-		$(call objects,$(CORE) api base64 credentials decode dns_upstream json_stream kubeconfig log maps metrics plugin reflector resolvconf secret yaml)
+		$(call objects,$(CORE) api base64 credentials decode dns_lookup dns_upstream json_stream kubeconfig log maps metrics plugin reflector resolvconf secret yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
