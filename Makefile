@@ -36,7 +36,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
 CORE := alloc assign clusterip dns_answer dns_cache dns_endpoints dns_message dns_numbers dns_zone ip model nodeport plan reason repeat resolve syncs util
-EDGE := agent api base64 cgroupname commands credentials datapath decode dns_local dns_lookup dns_server dns_tcp dns_udp dns_upstream healthcheck http httpd inspect json json_stream kubeconfig log maps metrics nodeaddr options plugin probes reflector resolvconf secret source_dir source_kube system table view watch yaml \
+EDGE := agent api base64 cgroupname commands credentials datapath decode dns_local dns_lookup dns_server dns_tcp dns_udp dns_upstream dns_watch healthcheck http httpd inspect json json_stream kubeconfig log maps metrics monitor_names nodeaddr options plugin probes reflector resolvconf secret source_dir source_kube system table view watch yaml \
 	cmd_check cmd_cleanup cmd_dns_config cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))
@@ -99,10 +99,11 @@ $(B)/redial.skel.h: $(B)/redial.bpf.o
 # What a test puts its own function in the place of.
 WRAP = malloc calloc realloc reallocarray strdup
 $(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
+$(B)/tests/unit/dns_lookup: WRAP += rd_monotonic_ns event_add rd_dns_upstreams_ask rd_dns_upstreams_cancel
 $(B)/tests/unit/dns_upstream: WRAP += rd_monotonic_ns event_add socket getrandom
 
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
-		$(call objects,$(CORE) api base64 cgroupname credentials decode dns_upstream json json_stream kubeconfig log maps metrics plugin reflector resolvconf secret system yaml)
+		$(call objects,$(CORE) api base64 cgroupname credentials decode dns_lookup dns_upstream json json_stream kubeconfig log maps metrics plugin reflector resolvconf secret system yaml)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \

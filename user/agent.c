@@ -1014,6 +1014,7 @@ static int start_names(struct agent *agent, struct rd_error *error)
 				     ?: config->dns_local_for ? ""
 							      : NULL,
 		.mark = RD_MARK,
+		.bpffs = config->bpffs,
 	};
 	struct rd_dns_local_config local = {
 		.service = config->dns_local_for,

@@ -19,6 +19,7 @@
 #include "cgroupname.h"
 #include "commands.h"
 #include "ip.h"
+#include "monitor_names.h"
 #include "view.h"
 #include "watch.h"
 
@@ -370,6 +371,8 @@ int rd_cmd_monitor(const struct rd_settings *settings, struct rd_error *error)
 
 	if (!monitor || signals < 0)
 		return rd_error_set(error, -ENOMEM, "cannot start: %s", strerror(ENOMEM));
+	if (settings->names)
+		return rd_monitor_names(settings, signals, error);
 	monitor->settings = settings;
 	r = parse_backend(monitor, error);
 	if (r)

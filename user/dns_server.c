@@ -23,6 +23,7 @@ struct rd_dns_server {
 	struct rd_dns_zone *zone;
 	struct rd_dns_upstreams *upstreams; /* NULL: other names are refused */
 	struct rd_dns_lookups *lookups;
+	struct rd_dns_watch *watch; /* NULL: it cannot be watched */
 	struct rd_dns_udp *udp;
 	struct rd_dns_tcp *tcp;
 	struct rd_ip own[2]; /* it serves there; family 0: at no address of it in particular */
@@ -195,16 +196,19 @@ static int start(struct rd_dns_server *server, const struct rd_dns_server_config
 		 const struct rd_store *store, struct event_base *base, struct rd_error *error)
 {
 	struct rd_dns_zone_config zone = config->zone;
+	struct rd_error unwatched;
 	int r = open_upstreams(server, config, base, error);
 
 	zone.recursion = server->upstreams;
 	r = r ?: rd_dns_zone_new(&zone, store, &server->zone, error);
 	if (r)
 		return r;
+	if (rd_dns_watch_new(base, config->bpffs, &server->watch, &unwatched))
+		rd_log(RD_LOG_WARN, "served without watchers", RD_TEXT("error", unwatched.text));
 	if (rd_dns_lookups_new(base, server->zone, server->upstreams, CACHE_BYTES,
 			       &server->lookups) ||
-	    rd_dns_udp_new(base, server->lookups, &server->udp) ||
-	    rd_dns_tcp_new(base, server->lookups, &server->tcp))
+	    rd_dns_udp_new(base, server->lookups, server->watch, &server->udp) ||
+	    rd_dns_tcp_new(base, server->lookups, server->watch, &server->tcp))
 		return rd_error_set(error, -ENOMEM, "out of memory");
 	for (const char *const *text = config->addresses; !r && *text; text++)
 		r = listen_at(server, config, *text, error);
@@ -237,6 +241,7 @@ void rd_dns_server_free(struct rd_dns_server *server)
 		return;
 	rd_dns_tcp_free(server->tcp);
 	rd_dns_udp_free(server->udp);
+	rd_dns_watch_free(server->watch);
 	rd_dns_lookups_free(server->lookups);
 	rd_dns_upstreams_free(server->upstreams);
 	rd_dns_zone_free(server->zone);

@@ -16,7 +16,8 @@ struct rd_dns_server_config {
 	/* Whom to ask about other names: "none", a list of ADDRESS[:PORT] with
 	 * commas between, or NULL: those of /etc/resolv.conf. */
 	const char *upstreams;
-	uint32_t mark; /* of every socket */
+	uint32_t mark;	   /* of every socket */
+	const char *bpffs; /* by which watchers find it */
 };
 
 /*

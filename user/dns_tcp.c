@@ -28,6 +28,7 @@ struct connection {
 	struct bufferevent *stream;
 	struct waiting *waiting;
 	unsigned n_waiting;
+	struct sockaddr_in6 client; /* or a sockaddr_in */
 	uint32_t source;
 	bool paused; /* there is more to read than may be taken now */
 	bool ending; /* the client has said all it will */
@@ -43,6 +44,7 @@ struct waiting {
 struct rd_dns_tcp {
 	struct event_base *base;
 	struct rd_dns_lookups *lookups;
+	struct rd_dns_watch *watch; /* NULL: nobody can */
 	struct evconnlistener *listeners[MOST_ADDRESSES];
 	size_t n_listeners;
 	struct connection *oldest, *newest;
@@ -133,6 +135,10 @@ static void on_answered(struct rd_dns_waiter *waiter, const uint8_t *wire, size_
 	struct waiting *waiting = (struct waiting *)waiter;
 	struct connection *connection = waiting->connection;
 
+	if (wire)
+		rd_dns_watch_tell(connection->tcp->watch, &connection->client, RD_DNS_TCP,
+				  &waiter->question, wire, n,
+				  rd_monotonic_ns() - waiter->arrived_ns);
 	for (struct waiting **link = &connection->waiting; *link; link = &(*link)->next) {
 		if (*link != waiting)
 			continue;
@@ -211,6 +217,8 @@ static int take_query(struct connection *connection)
 	if (!answered && !wait_for_answer(connection, now, &bytes))
 		return 0;
 	rd_dns_count_time(rd_dns_lookups_numbers(tcp->lookups), rd_monotonic_ns() - now, 1);
+	rd_dns_watch_tell(tcp->watch, &connection->client, RD_DNS_TCP, &tcp->question, tcp->answer,
+			  bytes, rd_monotonic_ns() - now);
 	return send_answer(connection, tcp->answer, bytes) ? -ENOMEM : 0;
 }
 
@@ -305,7 +313,6 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	int yes = 1;
 
 	(void)listener;
-	(void)length;
 	if (tcp->n >= tcp->most)
 		end_idlest(tcp);
 	connection = calloc(1, sizeof(*connection));
@@ -319,6 +326,9 @@ static void on_accept(struct evconnlistener *listener, evutil_socket_t fd, struc
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	connection->tcp = tcp;
 	connection->source = source_of(address);
+	memcpy(&connection->client, address,
+	       (size_t)length < sizeof(connection->client) ? (size_t)length
+							   : sizeof(connection->client));
 	link_newest(connection);
 	tcp->n++;
 	rd_dns_lookups_numbers(tcp->lookups)->connections = tcp->n;
@@ -385,7 +395,7 @@ int rd_dns_tcp_listen(struct rd_dns_tcp *tcp, const struct rd_ip *ip, uint16_t p
 }
 
 int rd_dns_tcp_new(struct event_base *base, struct rd_dns_lookups *lookups,
-		   struct rd_dns_tcp **ret_tcp)
+		   struct rd_dns_watch *watch, struct rd_dns_tcp **ret_tcp)
 {
 	struct rd_dns_tcp *tcp = calloc(1, sizeof(*tcp));
 	struct rlimit limit = {0};
@@ -394,6 +404,7 @@ int rd_dns_tcp_new(struct event_base *base, struct rd_dns_lookups *lookups,
 		return -ENOMEM;
 	tcp->base = base;
 	tcp->lookups = lookups;
+	tcp->watch = watch;
 	tcp->most = MOST_CONNECTIONS;
 	/* The rest of the agent needs descriptors too. */
 	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur / 2 < tcp->most)

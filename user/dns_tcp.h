@@ -9,13 +9,14 @@
 #define REDIAL_DNS_TCP_H
 
 #include "dns_lookup.h"
+#include "dns_watch.h"
 #include "ip.h"
 
 struct rd_dns_tcp;
 
-/* Returns 0 or -ENOMEM. */
+/* @watch: whom to tell, or NULL. Returns 0 or -ENOMEM. */
 int rd_dns_tcp_new(struct event_base *base, struct rd_dns_lookups *lookups,
-		   struct rd_dns_tcp **ret_tcp);
+		   struct rd_dns_watch *watch, struct rd_dns_tcp **ret_tcp);
 /* Closes every connection. Before the lookups. */
 void rd_dns_tcp_free(struct rd_dns_tcp *tcp);
 

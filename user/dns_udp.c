@@ -54,6 +54,7 @@ struct slot {
 struct rd_dns_udp {
 	struct event_base *base;
 	struct rd_dns_lookups *lookups;
+	struct rd_dns_watch *watch; /* NULL: nobody can */
 	struct socket sockets[MOST_ADDRESSES * SOCKETS];
 	size_t n_sockets;
 	struct client *clients;
@@ -129,6 +130,10 @@ static void on_answered(struct rd_dns_waiter *waiter, const uint8_t *wire, size_
 		.msg_controllen = client->control_length,
 	};
 
+	if (wire)
+		rd_dns_watch_tell(client->socket->udp->watch, &client->address, RD_DNS_UDP,
+				  &waiter->question, wire, n,
+				  rd_monotonic_ns() - waiter->arrived_ns);
 	if (wire && sendmsg(client->socket->fd, &message, MSG_DONTWAIT) < 0)
 		rd_dns_lookups_numbers(client->socket->udp->lookups)->dropped++;
 	forget(client->socket->udp, client);
@@ -248,9 +253,17 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 	if (n <= 0)
 		return;
 	now = rd_monotonic_ns();
-	for (int i = 0; i < n; i++)
-		if (serve(socket, (size_t)i, now))
-			udp->out[out++].msg_hdr = udp->in[i].msg_hdr;
+	for (int i = 0; i < n; i++) {
+		const struct slot *slot = &udp->slots[i];
+
+		if (!serve(socket, (size_t)i, now))
+			continue;
+		udp->out[out++].msg_hdr = udp->in[i].msg_hdr;
+		if (rd_dns_watch_is_on(udp->watch))
+			rd_dns_watch_tell(udp->watch, &slot->address, RD_DNS_UDP, &udp->question,
+					  slot->answer, slot->part.iov_len,
+					  rd_monotonic_ns() - now);
+	}
 	if (!out)
 		return;
 	send_all(socket, out);
@@ -379,7 +392,7 @@ int rd_dns_udp_listen(struct rd_dns_udp *udp, const struct rd_ip *ip, uint16_t p
 }
 
 int rd_dns_udp_new(struct event_base *base, struct rd_dns_lookups *lookups,
-		   struct rd_dns_udp **ret_udp)
+		   struct rd_dns_watch *watch, struct rd_dns_udp **ret_udp)
 {
 	struct rd_dns_udp *udp = calloc(1, sizeof(*udp));
 
@@ -387,6 +400,7 @@ int rd_dns_udp_new(struct event_base *base, struct rd_dns_lookups *lookups,
 		return -ENOMEM;
 	udp->base = base;
 	udp->lookups = lookups;
+	udp->watch = watch;
 	*ret_udp = udp;
 	return 0;
 }

@@ -10,13 +10,14 @@
 #define REDIAL_DNS_UDP_H
 
 #include "dns_lookup.h"
+#include "dns_watch.h"
 #include "ip.h"
 
 struct rd_dns_udp;
 
-/* Serve from now on. Returns 0 or -ENOMEM. */
+/* Serve from now on. @watch: whom to tell, or NULL. Returns 0 or -ENOMEM. */
 int rd_dns_udp_new(struct event_base *base, struct rd_dns_lookups *lookups,
-		   struct rd_dns_udp **ret_udp);
+		   struct rd_dns_watch *watch, struct rd_dns_udp **ret_udp);
 /* Who waits is forgotten. Before the lookups. */
 void rd_dns_udp_free(struct rd_dns_udp *udp);
 

@@ -96,6 +96,8 @@ static const struct option_row {
 	{"process", 0, TEXT, FIELD(process), RD_CMD_MONITOR, "NAME|ID",
 	 "only decisions for this process: the name of its program, its id, or its Pod's name"},
 	{"refused", 0, FLAG, FIELD(refused), RD_CMD_MONITOR, NULL, "only what was refused"},
+	{"names", 0, FLAG, FIELD(names), RD_CMD_MONITOR, NULL,
+	 "not decisions but queries for names, as the agent answers them (run --dns)"},
 	{"interval", 0, COUNT, FIELD(interval_seconds), RD_CMD_TOP, "SECONDS",
 	 "from one table to the next (default 1)"},
 	{"count", 0, COUNT, FIELD(count), LIVE, "N", "end after N lines, or N tables"},

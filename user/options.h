@@ -49,6 +49,7 @@ struct rd_settings {
 	const char *backend;
 	const char *process;
 	bool refused;
+	bool names;
 	uint32_t count; /* 0: no end */
 	uint32_t interval_seconds;
 	uint32_t pid; /* 0: not given */

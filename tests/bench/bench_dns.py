@@ -313,7 +313,8 @@ def main():
 
 def measure(bench):
     options = bench.options
-    print(version(str(options.redial), "version"), "Unbound " + version("unbound", "-V"), version("knotd", "--version"), sep=", ")
+    others = "Unbound " + version("unbound", "-V"), version("knotd", "--version")
+    print(version(options.redial, "version"), *others, sep=", ")
     print(f"{options.services} names, {options.rounds} rounds of {options.seconds} s, seed {options.seed}")
     most = bench.rounds(bench.capacity)
     slowest = min(table("answers a second", most, 0, "/s", max).values())

@@ -77,8 +77,8 @@ def test_every_option_in_documents_exists(redial, tree):
     for document in DOCUMENTS:
         text = (tree / document).read_text(encoding="utf-8")
         # In code that speaks of redial, or stands alone in a sentence.
-        for line in re.findall(r"^.*\bredial (?:run|status|services|backends|sockets|dns-config|check|cleanup)\b.*$|`--[a-z-]+[^`]*`",
-                               text, re.MULTILINE):
+        for line in re.findall(r"^.*\bredial (?:run|status|services|backends|sockets|dns-config|check|cleanup)\b.*$"
+                               r"|`--[a-z-]+[^`]*`", text, re.MULTILINE):
             for name in re.findall(r"(?<![\w-])--([a-z][a-z-]+)", line):
                 assert name in known | OTHERS or "no command" in line or name == "wide", (document, line)
 
@@ -168,8 +168,8 @@ def test_zsh_completes_every_command_and_option(redial, tmp_path):
 
 # ---- mistakes ------------------------------------------------------------------------------
 
-NAMES = ["run", "status", "services", "backends", "sockets", "monitor", "top", "explain", "dns-config", "check", "cleanup",
-         "version", "man", "completion"]
+NAMES = ["run", "status", "services", "backends", "sockets", "monitor", "top", "explain", "dns-config", "check",
+         "cleanup", "version", "man", "completion"]
 
 
 def one_line(done, status):

@@ -4,12 +4,15 @@ dig and through both C libraries in a Pod's namespace, over UDP and TCP, in both
 families, and from both sources."""
 
 import collections
+import contextlib
+import json
 import re
+import signal
 import socket
 import subprocess
 
 import pytest
-from harness import connect_error, port, service, wait_until
+from harness import connect_error, die_with_parent, port, service, setns, wait_until
 from names import Names, external, headless, named_slice
 
 LIBRARIES = ("glibc", "musl")
@@ -478,6 +481,80 @@ def test_what_is_asked_is_counted(local):
     assert found["redial_dns_duration_seconds_count"] == found['redial_dns_duration_seconds_bucket{le="+Inf"}'] == 14
     assert (found["redial_dns_cache_hits_total"], found["redial_dns_cache_misses_total"]) == (11, 3)
     assert found["redial_dns_cache_entries"] == 2
+
+
+# ---- who watches --------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def watching(names, *options):
+    """`redial monitor --names` beside the agent, once it is connected."""
+
+    def prepare():
+        die_with_parent()
+        setns(names.node.host.fd)
+
+    def sockets():
+        _, output = names.host.command("ss", "--no-header", "-xa", "src", "@redial-names-*")
+        return output.count("ESTAB")
+
+    before = sockets()
+    command = [str(names.node.redial), "monitor", "--names", "--bpffs", str(names.node.bpffs), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=prepare) as process:
+        wait_until(lambda: sockets() > before or process.poll() is not None)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_queries_can_be_watched(local):
+    local.put(service("web", 80, None, "10.96.0.10"))
+    local.agent()
+    with watching(local, "--count", "4", "-o", "json") as process:
+        local.dig("Web.default.svc.cluster.local")
+        local.dig("gone.default.svc.cluster.local", "SRV", "+tcp")
+        local.dig("example.org", "TYPE999", server=local.servers[1])
+        local.dig("web.default.svc.cluster.local", "AAAA")
+        rows = [json.loads(line) for line in process.communicate(timeout=60)[0].splitlines()]
+        assert process.returncode == 0
+    assert [(row["transport"], row["type"], row["name"], row["result"], row["records"]) for row in rows] == [
+        ("udp", "A", "Web.default.svc.cluster.local", "NOERROR", 1),
+        ("tcp", "SRV", "gone.default.svc.cluster.local", "NXDOMAIN", 0),
+        ("udp", "TYPE999", "example.org", "REFUSED", 0),
+        ("udp", "AAAA", "web.default.svc.cluster.local", "NOERROR", 0),
+    ]
+    assert rows[0]["client"].startswith(f"{local.client.ip}:") and rows[2]["client"].startswith(f"[{local.client.ip6}]:")
+
+
+def test_a_watcher_that_does_not_read_keeps_nobody_waiting(local):
+    local.put(service("web", 80, None, "10.96.0.10"))
+    agent = local.agent()
+    with watching(local) as process:
+        process.send_signal(signal.SIGSTOP)
+        _, output = local.client.command("dig", "-r", f"@{local.servers[0]}", "+short", "+nosearch", *["web.default.svc.cluster.local"] * 2000)
+        assert output.split() == ["10.96.0.10"] * 2000
+        process.send_signal(signal.SIGCONT)
+        local.dig("last.default.svc.cluster.local")
+        lines = 0
+        for line in process.stdout:
+            lines += 1
+            if " last.default.svc.cluster.local " in line:
+                break
+        agent.stop()
+        _, stderr = process.communicate(timeout=60)
+    dropped = sum(int(count) for count in re.findall(r"redial monitor: (\d+) dropped", stderr))
+    assert dropped > 0 and lines + dropped == 2001, (lines, stderr)
+    assert "the agent has ended" in stderr
+
+
+def test_who_cannot_watch_is_told_why(local):
+    local.put(service("web", 80, None, "10.96.0.10"))
+    local.node.agent()
+    done = local.node.command("monitor", "--names")
+    assert done.returncode == 1 and "no agent serves names" in done.stderr
+    done = local.node.command("monitor", "--names", "--refused")
+    assert done.returncode == 2 and "--names goes with" in done.stderr
 
 
 # ---- the command line --------------------------------------------------------------------------------------

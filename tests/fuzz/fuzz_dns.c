@@ -96,6 +96,25 @@ static void answer_query(struct rd_dns_question *question, uint8_t *out)
 	check(rd_dns_cache_find(cache, question, 0, &again) == RD_DNS_FRESH && again == answer);
 }
 
+/* The same behind an ExternalName: ldns has read it then, and wrote it. */
+static void answer_joined(const struct rd_dns_answer *tail, uint8_t *out)
+{
+	static const uint8_t wire[] = "\0\7\1\0\0\1\0\0\0\0\0\0"
+				      "\3out\7default\3svc\7cluster\5local\0\0\1\0\1";
+	struct rd_dns_question question;
+	struct rd_dns_answer *head, *whole;
+	struct rd_dns_name target;
+
+	check(!rd_dns_parse(wire, sizeof(wire) - 1, false, &question));
+	check(!rd_dns_zone_answer(zone, &question, &head, &target) && target.n);
+	if (!rd_dns_zone_join(head, tail, &question, &whole)) {
+		check_message(out, rd_dns_answer_write(whole, &question, 7, &chance, out),
+			      &question);
+		free(whole);
+	}
+	free(head);
+}
+
 /* What an upstream says, whoever that is: names in it may be wrong, so ldns need
  * not like it, but its records must stay within it. */
 static void answer_received(const uint8_t *data, size_t size, struct rd_dns_question *question,
@@ -112,6 +131,7 @@ static void answer_received(const uint8_t *data, size_t size, struct rd_dns_ques
 	check(n <= question->limit);
 	for (at = RD_DNS_HEADER + rd_dns_key_length(question); at < n; at = record.end)
 		check(rd_dns_record_at(out, n, at, &record));
+	answer_joined(answer, out);
 	free(answer);
 }
 

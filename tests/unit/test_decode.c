@@ -91,6 +91,8 @@ static void say_service(const struct rd_service_spec *service)
 	say("%s%s%s", service->headless ? " headless" : "", service->not_ours ? " not-ours" : "",
 	    service->publish_not_ready ? " publish-not-ready" : "");
 	say_labels(service->selector, service->n_selector);
+	if (service->external_name)
+		say(" is %s", service->external_name);
 	for (size_t i = 0; i < service->n_ports; i++) {
 		const struct rd_service_port *port = &service->ports[i];
 
@@ -114,6 +116,7 @@ static void say_ports(const struct rd_slice_port *ports, size_t n)
 static void say_slice(const struct rd_slice_spec *slice)
 {
 	say(" of \"%s\"%s", slice->service, slice->ignored ? " ignored" : "");
+	say("%s", slice->headless ? " headless" : "");
 	for (size_t i = 0; i < slice->n_subsets; i++) {
 		const struct rd_subset *subset = &slice->subsets[i];
 
@@ -127,6 +130,8 @@ static void say_slice(const struct rd_slice_spec *slice)
 			    endpoint->terminating ? "T" : "");
 			if (endpoint->node)
 				say("@%s", endpoint->node);
+			if (endpoint->hostname)
+				say("=%s", endpoint->hostname);
 			say_hints("<zones ", endpoint->hint_zones);
 			say_hints("<nodes ", endpoint->hint_nodes);
 		}
@@ -140,6 +145,10 @@ static void say_pod(const struct rd_pod_spec *pod)
 	say_ip(&pod->ip[1]);
 	if (pod->node)
 		say(" @%s", pod->node);
+	if (pod->hostname)
+		say(" =%s", pod->hostname);
+	if (pod->subdomain)
+		say(" in %s", pod->subdomain);
 	say("%s%s%s", pod->ready ? " ready" : "", pod->terminating ? " terminating" : "",
 	    pod->ended ? " ended" : "");
 	say_labels(pod->labels, pod->n_labels);
@@ -352,7 +361,7 @@ TEST(services_are_decoded_with_the_defaults_of_the_api)
 			 "[{\"port\":80}]}"),
 		 "Service default/web ClusterIP headless [/TCP 80>0]"},
 		{SERVICE("{\"type\":\"ExternalName\",\"externalName\":\"example.com\"}"),
-		 "Service default/web ExternalName"},
+		 "Service default/web ExternalName is example.com"},
 		{"{\"kind\":\"Service\",\"metadata\":{\"name\":\"web\",\"labels\":"
 		 "{\"service.kubernetes.io/service-proxy-name\":\"\"}},\"spec\":{\"ports\":"
 		 "[{\"port\":80}]}}",
@@ -480,10 +489,71 @@ TEST(A4_a_slice_with_the_headless_label_is_ignored)
 		 "v1\",\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"a\",\"labels\":"
 		 "{\"kubernetes.io/service-name\":\"web\",\"service.kubernetes.io/headless\":"
 		 "\"\"}},\"endpoints\":[{\"addresses\":[\"10.0.0.1\"]}]}",
-		 "EndpointSlice default/a of \"web\" ignored ( 10.0.0.1:RS )"},
+		 "EndpointSlice default/a of \"web\" ignored headless ( 10.0.0.1:RS )"},
 	};
 
 	EXPECT_OBJECTS(rows);
+}
+
+TEST(H5_hostnames_of_endpoints_and_pods_are_read)
+{
+	static const struct row rows[] = {
+		{"{\"apiVersion\":\"discovery.k8s.io/"
+		 "v1\",\"kind\":\"EndpointSlice\",\"metadata\":{\"name\":\"a\"},\"endpoints\":"
+		 "[{\"addresses\":[\"10.0.0.1\"],\"hostname\":\"db-0\"},"
+		 "{\"addresses\":[\"10.0.0.2\"],\"hostname\":null},"
+		 "{\"addresses\":[\"10.0.0.3\"],\"hostname\":\"\"}]}",
+		 "EndpointSlice default/a of \"\" ( 10.0.0.1:RS=db-0 10.0.0.2:RS 10.0.0.3:RS )"},
+		{"{\"kind\":\"Endpoints\",\"metadata\":{\"name\":\"a\",\"labels\":"
+		 "{\"service.kubernetes.io/headless\":\"\"}},\"subsets\":[{\"addresses\":"
+		 "[{\"ip\":\"10.0.0.1\",\"hostname\":\"db-0\"}]}]}",
+		 "Endpoints default/a of \"a\" headless ( 10.0.0.1:RS=db-0 )"},
+		{POD("\"spec\":{\"hostname\":\"db-0\",\"subdomain\":\"db\"}"),
+		 "Pod default/web-1 =db-0 in db ready"},
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(H6_an_external_name_is_a_domain)
+{
+	static const struct row rows[] = {
+		{SERVICE("{\"type\":\"ExternalName\",\"externalName\":\"example.org.\"}"),
+		 "Service default/web ExternalName is example.org"},
+		{SERVICE("{\"type\":\"ExternalName\",\"externalName\":\"a_b.Example.org\"}"),
+		 "Service default/web ExternalName is a_b.Example.org"},
+		{SERVICE("{\"type\":\"ExternalName\",\"externalName\":\"192.0.2.1\"}"),
+		 "Service default/web ExternalName is 192.0.2.1"},
+		{SERVICE("{\"type\":\"ExternalName\"}"), "Service default/web ExternalName"},
+		/* Of another type it means nothing. */
+		{SERVICE("{\"externalName\":\"a..b\",\"ports\":[{\"port\":1}]}"),
+		 "Service default/web ClusterIP [/TCP 1>0]"},
+	};
+
+	EXPECT_OBJECTS(rows);
+}
+
+TEST(names_that_dns_cannot_carry_are_refused_with_a_reason)
+{
+#define LABEL63 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define EXTERNAL(name) SERVICE("{\"type\":\"ExternalName\",\"externalName\":\"" name "\"}")
+#define NO_DOMAIN(name) "Service default/web: externalName \"" name "\" is not a DNS name"
+	static const struct row rows[] = {
+		{EXTERNAL("a..b"), NO_DOMAIN("a..b")},
+		{EXTERNAL("."), NO_DOMAIN(".")},
+		{EXTERNAL(".a"), NO_DOMAIN(".a")},
+		{EXTERNAL("a b"), NO_DOMAIN("a b")},
+		{EXTERNAL("a.."), NO_DOMAIN("a..")},
+		{EXTERNAL("a" LABEL63), NO_DOMAIN("a" LABEL63)},
+		{SERVICE("{\"type\":\"ExternalName\",\"externalName\":7}"),
+		 "Service default/web: externalName must be a string"},
+		{POD("\"spec\":{\"hostname\":\"A\"}"),
+		 "Pod default/web-1: hostname \"A\" is not a DNS label"},
+		{POD("\"spec\":{\"subdomain\":\"a.b\"}"),
+		 "Pod default/web-1: subdomain \"a.b\" is not a DNS label"},
+	};
+
+	EXPECT_ERRORS(rows);
 }
 
 TEST(a_slices_name_is_a_subdomain)
@@ -1673,6 +1743,9 @@ int main(void)
 		cmocka_unit_test(A16_leading_zeros_of_an_endpoints_address_are_decimal),
 		cmocka_unit_test(A12_a_slice_without_an_owner_is_nobodys),
 		cmocka_unit_test(A4_a_slice_with_the_headless_label_is_ignored),
+		cmocka_unit_test(H5_hostnames_of_endpoints_and_pods_are_read),
+		cmocka_unit_test(H6_an_external_name_is_a_domain),
+		cmocka_unit_test(names_that_dns_cannot_carry_are_refused_with_a_reason),
 		cmocka_unit_test(a_slices_name_is_a_subdomain),
 		cmocka_unit_test(A17_A18_endpoints_are_decoded_as_the_mirroring_controller_would),
 		cmocka_unit_test(A18_endpoints_that_are_not_mirrored_are_ignored),

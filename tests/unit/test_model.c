@@ -511,6 +511,70 @@ TEST(a_selector_matches_pods_that_have_all_its_labels)
 	}
 }
 
+/* Whether a change has given a Service, or another's, another stamp. */
+struct stamps {
+	uint64_t web, other, namespace, any, addresses;
+};
+
+static struct stamps stamps_of(const struct rd_store *store)
+{
+	return (struct stamps){
+		.web = *rd_store_stamp(store, "default", "web"),
+		.other = *rd_store_stamp(store, "default", "other"),
+		.namespace = *rd_store_stamp(store, "default", ""),
+		.any = store->stamp,
+		.addresses = store->addresses_stamp,
+	};
+}
+
+/* Which of them a change has moved on: w, o, n, a and d in their order. */
+static const char *moved(const struct rd_store *store, struct stamps *before)
+{
+	static char text[8];
+	struct stamps now = stamps_of(store);
+
+	snprintf(text, sizeof(text), "%s%s%s%s%s", now.web != before->web ? "w" : "",
+		 now.other != before->other ? "o" : "",
+		 now.namespace != before->namespace ? "n" : "", now.any != before->any ? "a" : "",
+		 now.addresses != before->addresses ? "d" : "");
+	*before = now;
+	return text;
+}
+
+TEST(a_change_gives_the_services_it_concerns_another_stamp)
+{
+	struct rd_store store;
+	struct stamps before;
+
+	rd_store_init(&store);
+	before = stamps_of(&store);
+	rd_store_put(&store, SERVICE(.name = "web", .selector = {"app", "web"}));
+	assert_string_equal(moved(&store, &before), "wnad");
+	rd_store_put(&store, SLICE(.name = "web", .owner = "web"));
+	assert_string_equal(moved(&store, &before), "wna");
+	rd_store_put(&store, POD(.labels = {"app", "web"}));
+	assert_string_equal(moved(&store, &before), "wna");
+	rd_store_put(&store, POD(.name = "no", .labels = {"app", "no"}));
+	assert_string_equal(moved(&store, &before), "");
+	rd_store_put(&store, NODE(.name = "n1"));
+	assert_string_equal(moved(&store, &before), "");
+	/* Addresses of a headless Service's endpoints have names, and so may have those
+	 * of a Service that is not there yet. */
+	rd_store_put(&store, SLICE(.name = "other", .owner = "other"));
+	assert_string_equal(moved(&store, &before), "onad");
+	rd_store_put(&store, SERVICE(.name = "other", .headless = true));
+	assert_string_equal(moved(&store, &before), "onad");
+	rd_store_put(&store, SLICE(.name = "other", .owner = "other"));
+	assert_string_equal(moved(&store, &before), "onad");
+	rd_store_remove(&store, RD_SERVICE, "default", "other");
+	assert_string_equal(moved(&store, &before), "onad");
+	rd_store_touch(&store, rd_store_find(&store, RD_SERVICE, "default", "web"));
+	assert_string_equal(moved(&store, &before), "wnad");
+	rd_store_put(&store, SERVICE(.namespace = "far", .name = "web"));
+	assert_string_equal(moved(&store, &before), "ad");
+	rd_store_free(&store);
+}
+
 TEST(freeing_no_object_is_no_mistake)
 {
 	struct rd_store store;
@@ -551,6 +615,7 @@ int main(void)
 		cmocka_unit_test(
 			I3_a_trigger_time_seen_before_or_from_before_the_start_is_not_pending),
 		cmocka_unit_test(a_selector_matches_pods_that_have_all_its_labels),
+		cmocka_unit_test(a_change_gives_the_services_it_concerns_another_stamp),
 		cmocka_unit_test(freeing_no_object_is_no_mistake),
 	};
 
