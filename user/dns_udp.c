@@ -63,7 +63,7 @@ struct rd_dns_udp {
 	struct slot slots[BATCH];
 };
 
-/* ---- who asks ----------------------------------------------------------------------------- */
+/* ---- who asks ---------------------------------------------------------------------------- */
 
 static uint32_t source_of(const union address *address)
 {
@@ -103,7 +103,7 @@ static size_t reply_control(struct msghdr *message)
 	return 0;
 }
 
-/* ---- answers that come later ---------------------------------------------------------------- */
+/* ---- answers that come later ------------------------------------------------------------- */
 
 static void forget(struct rd_dns_udp *udp, struct client *client)
 {
@@ -170,8 +170,7 @@ static bool wait_for_answer(struct socket *socket, struct slot *slot, const stru
 	return true;
 }
 
-/* ---- batches ----------------------------------------------------------------------------------
- */
+/* ---- batches ----------------------------------------------------------------------------- */
 
 static void prepare(struct rd_dns_udp *udp, bool wildcard)
 {
@@ -270,8 +269,7 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 	rd_dns_count_time(rd_dns_lookups_numbers(udp->lookups), rd_monotonic_ns() - now, out);
 }
 
-/* ---- sockets ------------------------------------------------------------------------------------
- */
+/* ---- sockets ----------------------------------------------------------------------------- */
 
 static socklen_t to_address(const struct rd_ip *ip, uint16_t port, union address *to)
 {
