@@ -19,7 +19,7 @@ static size_t question_end(const struct rd_dns_question *question)
 	return RD_DNS_HEADER + rd_dns_key_length(question);
 }
 
-/* ---- keeping --------------------------------------------------------------------------- */
+/* ---- keeping ----------------------------------------------------------------------------- */
 
 /* What is learnt about a message's records. */
 struct survey {
@@ -204,7 +204,7 @@ int rd_dns_answer_received(const uint8_t *wire, size_t n, const struct rd_dns_qu
 	return 0;
 }
 
-/* ---- giving out ------------------------------------------------------------------------- */
+/* ---- giving out -------------------------------------------------------------------------- */
 
 /* xorshift64*: for spreading load, not for secrets. */
 static uint32_t draw(uint64_t *chance, uint32_t below)

@@ -59,7 +59,7 @@ void rd_dns_cache_free(struct rd_dns_cache *cache)
 	free(cache);
 }
 
-/* ---- the table ------------------------------------------------------------------------ */
+/* ---- the table --------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t a, uint64_t b)
 {

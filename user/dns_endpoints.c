@@ -136,14 +136,15 @@ uint16_t rd_named_port(const struct rd_named_endpoint *endpoint, const struct rd
 	return 0;
 }
 
-const char *rd_named_label(const struct rd_named_endpoint *endpoint, char *buffer)
+/* The label of an address, which the hostname comes before. */
+static const char *label_of(const struct rd_ip *ip, const char *hostname, char *buffer)
 {
 	char text[RD_IP_TEXT];
 	size_t n = 0;
 
-	if (endpoint->hostname)
-		return endpoint->hostname;
-	rd_ip_format(&endpoint->ip, text);
+	if (hostname)
+		return hostname;
+	rd_ip_format(ip, text);
 	/* "::1" would begin with a dash, "fd00::" end with one, which a host's name
 	 * must not. */
 	if (*text == ':')
@@ -156,55 +157,90 @@ const char *rd_named_label(const struct rd_named_endpoint *endpoint, char *buffe
 	return buffer;
 }
 
-/* ---- by address ---------------------------------------------------------------------------- */
-
-static int own(struct rd_address_index *index, const struct rd_ip *ip,
-	       const struct rd_object *service, const char *label)
+const char *rd_named_label(const struct rd_named_endpoint *endpoint, char *buffer)
 {
-	struct rd_address_owner *owner;
-
-	if (!ip->family)
-		return 0;
-	if (rd_array_grow(&index->owners, index->n, sizeof(*index->owners)))
-		return -ENOMEM;
-	owner = &index->owners[index->n++];
-	owner->ip = *ip;
-	owner->service = service;
-	snprintf(owner->label, sizeof(owner->label), "%s", label);
-	return 0;
+	return label_of(&endpoint->ip, endpoint->hostname, buffer);
 }
 
+const char *rd_address_label(const struct rd_address_owner *owner, char *buffer)
+{
+	return label_of(&owner->ip, owner->hostname, buffer);
+}
+
+/* ---- by address ---------------------------------------------------------------------------- */
+
+static int own(struct rd_address_index *index, const struct rd_address_owner *owner)
+{
+	int r = owner->ip.family ? rd_array_grow(&index->owners, index->n, sizeof(*owner)) : 0;
+
+	if (!r && owner->ip.family)
+		index->owners[index->n++] = *owner;
+	return r;
+}
+
+/* An endpoint with one name in several slices is one; they come one after the
+ * other. */
 static int own_endpoints(struct rd_address_index *index, const struct rd_store *store,
 			 const struct rd_object *service, bool legacy_endpoints)
 {
 	_rd_free_ struct rd_named_endpoint *endpoints = NULL;
-	char buffer[RD_DNS_OWN_LABEL];
 	size_t n = 0;
 	int r = rd_named_endpoints(store, service, legacy_endpoints, &endpoints, &n);
 
-	for (size_t i = 0; !r && i < n; i++)
-		r = own(index, &endpoints[i].ip, service, rd_named_label(&endpoints[i], buffer));
+	for (size_t i = 0; !r && i < n; i++) {
+		struct rd_address_owner owner = {.ip = endpoints[i].ip,
+						 .is_endpoint = true,
+						 .hostname = endpoints[i].hostname,
+						 .service = service};
+
+		if (!i || compare_endpoints(&endpoints[i - 1], &endpoints[i]))
+			r = own(index, &owner);
+	}
 	return r;
 }
 
-static int compare_owners(const void *a, const void *b)
+static int own_service(struct rd_address_index *index, const struct rd_object *service)
 {
-	const struct rd_address_owner *x = a, *y = b;
+	int r = 0;
 
-	return rd_ip_compare(&x->ip, &y->ip)
-		       ?: rd_name_compare(x->service->namespace, x->service->name,
-					  y->service->namespace, y->service->name)
-		       ?: strcmp(x->label, y->label);
+	for (size_t i = 0; !r && i < RD_ARRAY_SIZE(service->service.cluster_ip); i++) {
+		struct rd_address_owner owner = {.ip = service->service.cluster_ip[i],
+						 .service = service};
+
+		r = own(index, &owner);
+	}
+	return r;
 }
 
-static void drop_duplicates(struct rd_address_index *index)
+static uint32_t *bucket_of(const struct rd_address_index *index, const struct rd_ip *ip)
 {
-	size_t kept = 0;
+	uint64_t words[2], hash;
 
-	for (size_t i = 0; i < index->n; i++)
-		if (!kept || compare_owners(&index->owners[kept - 1], &index->owners[i]))
-			index->owners[kept++] = index->owners[i];
-	index->n = kept;
+	memcpy(words, ip->bytes, sizeof(words));
+	hash = (words[0] * 0x9e3779b97f4a7c15ULL ^ words[1]) * 0xa0761d6478bd642fULL;
+	return &index->buckets[(hash ^ hash >> 32) & (index->n_buckets - 1)];
+}
+
+/* Sorting would take several times as long. */
+static int fill_buckets(struct rd_address_index *index)
+{
+	size_t n = 64;
+
+	while (n < index->n)
+		n *= 2;
+	free(index->buckets);
+	index->buckets = calloc(n, sizeof(*index->buckets));
+	if (!index->buckets)
+		return -ENOMEM;
+	index->n_buckets = n;
+	/* The first comes last into its bucket, and out of it first. */
+	for (size_t i = index->n; i; i--) {
+		uint32_t *bucket = bucket_of(index, &index->owners[i - 1].ip);
+
+		index->owners[i - 1].next = *bucket;
+		*bucket = (uint32_t)i;
+	}
+	return 0;
 }
 
 int rd_address_index_update(struct rd_address_index *index, const struct rd_store *store,
@@ -220,46 +256,35 @@ int rd_address_index_update(struct rd_address_index *index, const struct rd_stor
 	while (!r && (service = rd_store_next(store, RD_SERVICE, NULL, service))) {
 		if (service->service.type == RD_TYPE_EXTERNAL_NAME)
 			continue;
-		if (service->service.headless)
-			r = own_endpoints(index, store, service, legacy_endpoints);
-		else
-			for (size_t i = 0; !r && i < RD_ARRAY_SIZE(service->service.cluster_ip);
-			     i++)
-				r = own(index, &service->service.cluster_ip[i], service, "");
+		r = service->service.headless
+			    ? own_endpoints(index, store, service, legacy_endpoints)
+			    : own_service(index, service);
 	}
+	r = r ?: fill_buckets(index);
 	if (r) {
 		rd_address_index_clear(index);
 		return r;
 	}
-	if (index->n)
-		qsort(index->owners, index->n, sizeof(*index->owners), compare_owners);
-	drop_duplicates(index);
 	index->stamp = store->addresses_stamp;
 	index->made = true;
 	return 0;
 }
 
-const struct rd_address_owner *rd_address_index_find(const struct rd_address_index *index,
-						     const struct rd_ip *ip, size_t *ret_n)
+const struct rd_address_owner *rd_address_index_next(const struct rd_address_index *index,
+						     const struct rd_ip *ip,
+						     const struct rd_address_owner *previous)
 {
-	size_t low = 0, high = index->n, n = 0;
+	uint32_t i = previous ? previous->next : *bucket_of(index, ip);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (rd_ip_compare(&index->owners[middle].ip, ip) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	while (low + n < index->n && !rd_ip_compare(&index->owners[low + n].ip, ip))
-		n++;
-	*ret_n = n;
-	return n ? &index->owners[low] : NULL;
+	for (; i; i = index->owners[i - 1].next)
+		if (!rd_ip_compare(&index->owners[i - 1].ip, ip))
+			return &index->owners[i - 1];
+	return NULL;
 }
 
 void rd_address_index_clear(struct rd_address_index *index)
 {
 	free(index->owners);
+	free(index->buckets);
 	*index = (struct rd_address_index){0};
 }

@@ -41,17 +41,20 @@ uint16_t rd_named_port(const struct rd_named_endpoint *endpoint,
  * the hostname. */
 const char *rd_named_label(const struct rd_named_endpoint *endpoint, char *buffer);
 
-/* Whose an address is. */
+/* Whose an address is. What it points at is borrowed from the store. */
 struct rd_address_owner {
 	struct rd_ip ip;
+	bool is_endpoint;     /* of a headless Service; else it is the Service's own */
+	const char *hostname; /* the endpoint's; NULL: none */
 	const struct rd_object *service;
-	char label[RD_DNS_OWN_LABEL]; /* the endpoint's; "": the Service's own address */
+	uint32_t next; /* of its bucket, from 1; 0: none */
 };
 
 /* Every address that has a name, by address. */
 struct rd_address_index {
 	struct rd_address_owner *owners;
-	size_t n;
+	uint32_t *buckets; /* of owners, from 1; 0: empty */
+	size_t n, n_buckets;
 	uint64_t stamp; /* the store's addresses_stamp when it was made */
 	bool made;
 };
@@ -59,9 +62,13 @@ struct rd_address_index {
 /* Make the index anew, if it is out of date. Returns 0 or -ENOMEM. */
 int rd_address_index_update(struct rd_address_index *index, const struct rd_store *store,
 			    bool legacy_endpoints);
-/* The first owner of an address, others follow it; NULL: none. */
-const struct rd_address_owner *rd_address_index_find(const struct rd_address_index *index,
-						     const struct rd_ip *ip, size_t *ret_n);
+/* The owners of an address, in order of their Services: begin with @previous NULL;
+ * ends with NULL. Only right after an update. */
+const struct rd_address_owner *rd_address_index_next(const struct rd_address_index *index,
+						     const struct rd_ip *ip,
+						     const struct rd_address_owner *previous);
+/* As rd_named_label. */
+const char *rd_address_label(const struct rd_address_owner *owner, char *buffer);
 void rd_address_index_clear(struct rd_address_index *index);
 
 #endif

@@ -56,7 +56,7 @@ struct rd_dns_lookups {
 	uint8_t out[RD_DNS_TCP_MAX];
 };
 
-/* ---- numbers --------------------------------------------------------------------------- */
+/* ---- numbers ----------------------------------------------------------------------------- */
 
 struct rd_dns_numbers *rd_dns_lookups_numbers(struct rd_dns_lookups *lookups)
 {
@@ -159,7 +159,7 @@ enum rd_dns_served rd_dns_serve(struct rd_dns_lookups *lookups, const uint8_t *w
 	return RD_DNS_ANSWERED;
 }
 
-/* ---- waiting -------------------------------------------------------------------------------- */
+/* ---- waiting ----------------------------------------------------------------------------- */
 
 static uint16_t *waiting_of(struct rd_dns_lookups *lookups, const struct rd_dns_waiter *waiter)
 {
@@ -394,8 +394,7 @@ bool rd_dns_wait(struct rd_dns_lookups *lookups, struct rd_dns_waiter *waiter, u
 	return false;
 }
 
-/* ---- life --------------------------------------------------------------------------------------
- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 int rd_dns_lookups_new(struct event_base *base, struct rd_dns_zone *zone,
 		       struct rd_dns_upstreams *upstreams, size_t max_bytes,

@@ -54,7 +54,7 @@ struct rd_dns_tcp {
 	uint8_t answer[2 + RD_DNS_TCP_MAX];
 };
 
-/* ---- connections ------------------------------------------------------------------------ */
+/* ---- connections ------------------------------------------------------------------------- */
 
 static void unlink_connection(struct connection *connection)
 {
@@ -116,7 +116,7 @@ static bool end_if_done(struct connection *connection)
 	return false;
 }
 
-/* ---- queries ------------------------------------------------------------------------------ */
+/* ---- queries ----------------------------------------------------------------------------- */
 
 /* Answers have no bound of their own, but no more are made when there are some. */
 static int send_answer(struct connection *connection, const uint8_t *wire, size_t n)
@@ -281,7 +281,7 @@ static void on_event(struct bufferevent *stream, short what, void *context)
 	end_connection(connection);
 }
 
-/* ---- accepting ------------------------------------------------------------------------------- */
+/* ---- accepting --------------------------------------------------------------------------- */
 
 static uint32_t source_of(const struct sockaddr *address)
 {

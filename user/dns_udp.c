@@ -10,8 +10,11 @@
 /* Sockets of an address; a power of two. */
 #define SOCKETS 16
 #define MOST_ADDRESSES 8
-/* Messages with one system call. */
-#define BATCH 64
+/* Messages with one system call. With many more the answers to the first wait for
+ * the last, and a client that has so many queries under way waits with them. */
+#define BATCH 16
+/* Of one socket before it is the next one's turn. */
+#define BATCHES 4
 /* A query is far shorter. What is longer comes cut, and is malformed then. */
 #define QUERY_BYTES 1536
 /* The kernel's queue of each socket. */
@@ -63,7 +66,7 @@ struct rd_dns_udp {
 	struct slot slots[BATCH];
 };
 
-/* ---- who asks ----------------------------------------------------------------------------- */
+/* ---- who asks ---------------------------------------------------------------------------- */
 
 static uint32_t source_of(const union address *address)
 {
@@ -103,7 +106,7 @@ static size_t reply_control(struct msghdr *message)
 	return 0;
 }
 
-/* ---- answers that come later ---------------------------------------------------------------- */
+/* ---- answers that come later ------------------------------------------------------------- */
 
 static void forget(struct rd_dns_udp *udp, struct client *client)
 {
@@ -170,8 +173,7 @@ static bool wait_for_answer(struct socket *socket, struct slot *slot, const stru
 	return true;
 }
 
-/* ---- batches ----------------------------------------------------------------------------------
- */
+/* ---- batches ----------------------------------------------------------------------------- */
 
 static void prepare(struct rd_dns_udp *udp, bool wildcard)
 {
@@ -238,20 +240,18 @@ static void send_all(struct socket *socket, size_t n)
 	}
 }
 
-/* One batch: then it is the next socket's turn. */
-static void on_readable(evutil_socket_t fd, short what, void *context)
+/* Returns whether there may be more. */
+static bool serve_batch(struct socket *socket)
 {
-	struct socket *socket = context;
 	struct rd_dns_udp *udp = socket->udp;
 	uint64_t now;
 	size_t out = 0;
 	int n;
 
-	(void)what;
 	prepare(udp, socket->wildcard);
-	n = recvmmsg(fd, udp->in, BATCH, MSG_DONTWAIT, NULL);
+	n = recvmmsg(socket->fd, udp->in, BATCH, MSG_DONTWAIT, NULL);
 	if (n <= 0)
-		return;
+		return false;
 	now = rd_monotonic_ns();
 	for (int i = 0; i < n; i++) {
 		const struct slot *slot = &udp->slots[i];
@@ -264,14 +264,23 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 					  slot->answer, slot->part.iov_len,
 					  rd_monotonic_ns() - now);
 	}
-	if (!out)
-		return;
-	send_all(socket, out);
-	rd_dns_count_time(rd_dns_lookups_numbers(udp->lookups), rd_monotonic_ns() - now, out);
+	if (out) {
+		send_all(socket, out);
+		rd_dns_count_time(rd_dns_lookups_numbers(udp->lookups), rd_monotonic_ns() - now,
+				  out);
+	}
+	return n == BATCH;
 }
 
-/* ---- sockets ------------------------------------------------------------------------------------
- */
+static void on_readable(evutil_socket_t fd, short what, void *context)
+{
+	(void)fd;
+	(void)what;
+	for (int i = 0; i < BATCHES && serve_batch(context); i++)
+		continue;
+}
+
+/* ---- sockets ----------------------------------------------------------------------------- */
 
 static socklen_t to_address(const struct rd_ip *ip, uint16_t port, union address *to)
 {

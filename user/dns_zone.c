@@ -49,7 +49,7 @@ static bool is_asked(const struct build *b, uint16_t type)
 	return b->question->type == type;
 }
 
-/* ---- records: by ldns ------------------------------------------------------------------ */
+/* ---- records: by ldns -------------------------------------------------------------------- */
 
 /* A record's data, in the order of its fields; NULL means out of memory. */
 struct fields {
@@ -152,7 +152,7 @@ static int push_soa(struct build *b, ldns_pkt_section section, const struct rd_d
 			   long_field(EXPIRE), long_field(RD_DNS_TTL)));
 }
 
-/* ---- the zone itself ---------------------------------------------------------------------- */
+/* ---- the zone itself --------------------------------------------------------------------- */
 
 static int answer_server(struct build *b)
 {
@@ -188,7 +188,7 @@ static int answer_version(struct build *b)
 	return push(b, LDNS_SECTION_ANSWER, &b->name, RD_DNS_TXT, FIELDS(text_field("1.1.0")));
 }
 
-/* ---- Services -------------------------------------------------------------------------------- */
+/* ---- Services ---------------------------------------------------------------------------- */
 
 static bool is_protocol(const char *label, uint8_t protocol)
 {
@@ -395,8 +395,7 @@ static int answer_port(struct build *b, const struct rd_object *service, const c
 	return r;
 }
 
-/* ---- names -------------------------------------------------------------------------------------
- */
+/* ---- names ------------------------------------------------------------------------------- */
 
 /* The labels of a name before its origin, as strings, the first one first. */
 struct labels {
@@ -515,8 +514,7 @@ static int answer_name(struct build *b, const struct labels *labels)
 	return answer_below(b, labels, n - 3, service);
 }
 
-/* ---- addresses
- * ----------------------------------------------------------------------------------- */
+/* ---- addresses --------------------------------------------------------------------------- */
 
 static bool ends_with(const struct rd_dns_name *name, const char *first, const char *second,
 		      size_t labels)
@@ -580,34 +578,43 @@ static bool reverse_address(const struct rd_dns_name *name, struct rd_ip *ret_ip
 	return true;
 }
 
+/* The name of who has an address. */
+static bool owner_name(const struct rd_dns_zone *zone, const struct rd_address_owner *owner,
+		       struct rd_dns_name *ret_name)
+{
+	char buffer[RD_DNS_OWN_LABEL];
+	const char *label;
+
+	if (!service_name(zone, owner->service, ret_name))
+		return false;
+	if (!owner->is_endpoint)
+		return true;
+	label = rd_address_label(owner, buffer);
+	return rd_dns_name_prepend(ret_name, label, strlen(label));
+}
+
 /* Returns 0, -ENOENT for an address that is nobody's here, or -ENOMEM. */
 static int answer_address(struct build *b, const struct rd_ip *ip)
 {
 	struct rd_dns_zone *zone = b->zone;
-	const struct rd_address_owner *owner;
+	const struct rd_address_owner *owner = NULL;
 	struct rd_dns_name name;
-	size_t n;
 	int r = rd_address_index_update(&zone->addresses, zone->store,
 					zone->config.legacy_endpoints);
 
 	if (r)
 		return r;
-	owner = rd_address_index_find(&zone->addresses, ip, &n);
-	if (!owner)
-		return -ENOENT;
-	b->exists = true;
 	b->stamp = &zone->store->addresses_stamp;
-	for (; !r && n && is_asked(b, RD_DNS_PTR); n--, owner++)
-		if (service_name(zone, owner->service, &name) &&
-		    (!*owner->label ||
-		     rd_dns_name_prepend(&name, owner->label, strlen(owner->label))))
+	while (!r && (owner = rd_address_index_next(&zone->addresses, ip, owner))) {
+		b->exists = true;
+		if (is_asked(b, RD_DNS_PTR) && owner_name(zone, owner, &name))
 			r = push(b, LDNS_SECTION_ANSWER, &b->name, RD_DNS_PTR,
 				 FIELDS(name_field(&name)));
-	return r;
+	}
+	return r ?: b->exists ? 0 : -ENOENT;
 }
 
-/* ---- answers
- * --------------------------------------------------------------------------------------- */
+/* ---- answers ----------------------------------------------------------------------------- */
 
 static int push_question(struct build *b)
 {
@@ -743,8 +750,7 @@ int rd_dns_zone_answer(struct rd_dns_zone *zone, const struct rd_dns_question *q
 	return 0;
 }
 
-/* ---- what leads outside
- * ------------------------------------------------------------------------------ */
+/* ---- what leads outside ------------------------------------------------------------------ */
 
 static ldns_pkt *read_packet(const struct rd_dns_answer *answer)
 {
@@ -799,8 +805,7 @@ int rd_dns_zone_join(const struct rd_dns_answer *head, const struct rd_dns_answe
 	return 0;
 }
 
-/* ---- life
- * --------------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 int rd_dns_zone_new(const struct rd_dns_zone_config *config, const struct rd_store *store,
 		    struct rd_dns_zone **ret_zone, struct rd_error *error)
