@@ -44,6 +44,8 @@ struct file {
 	RB_ENTRY(file) entry;
 	char *path; /* below the directory; also the origin of its objects */
 	struct signature signature;
+	struct rd_object **objects; /* what it has in the store, which owns them; sorted */
+	size_t n_objects;
 	bool loaded; /* has objects in the store, or did once */
 	bool seen;   /* by the walk under way */
 	bool bad;
@@ -190,31 +192,28 @@ static int check_unique(const struct rd_source_dir *source, const struct file *f
 }
 
 /* Remove from the store what the file said, except what is in `keep`. */
-static void withdraw(struct rd_source_dir *source, const struct file *file,
-		     const struct rd_decoded *keep)
+static void withdraw(struct rd_source_dir *source, struct file *file, const struct rd_decoded *keep)
 {
-	for (int kind = 0; kind < RD_KINDS; kind++) {
-		struct rd_object *object = NULL, *next;
+	for (size_t i = 0; i < file->n_objects; i++) {
+		const struct rd_object *object = file->objects[i];
 
-		next = rd_store_next(source->store, (enum rd_kind)kind, NULL, NULL);
-		while ((object = next)) {
-			next = rd_store_next(source->store, (enum rd_kind)kind, NULL, object);
-			if (object->origin != file->path ||
-			    (keep->n && bsearch(&object, keep->objects, keep->n,
-						sizeof(*keep->objects), compare_objects)))
-				continue;
-			rd_store_remove(source->store, object->kind, object->namespace,
-					object->name);
-		}
+		if (keep->n && bsearch(&object, keep->objects, keep->n, sizeof(*keep->objects),
+				       compare_objects))
+			continue;
+		rd_store_remove(source->store, object->kind, object->namespace, object->name);
 	}
+	free(rd_take(file->objects));
+	file->n_objects = 0;
 }
 
 static void put_all(struct rd_source_dir *source, struct file *file, struct rd_decoded *decoded)
 {
-	if (file->loaded)
-		withdraw(source, file, decoded);
-	for (size_t i = 0; i < decoded->n; i++)
-		rd_store_put(source->store, rd_take(decoded->objects[i]));
+	withdraw(source, file, decoded);
+	file->n_objects = decoded->n;
+	file->objects = rd_take(decoded->objects);
+	decoded->n = 0;
+	for (size_t i = 0; i < file->n_objects; i++)
+		rd_store_put(source->store, file->objects[i]);
 	file->loaded = true;
 }
 
@@ -407,6 +406,7 @@ static void forget(struct rd_source_dir *source, struct file *file)
 		rd_log(RD_LOG_INFO, "manifest removed", RD_TEXT("file", file->path));
 	}
 	RB_REMOVE(file_tree, &source->files, file);
+	free(file->objects);
 	free(file->path);
 	free(file);
 }
@@ -589,6 +589,7 @@ void rd_source_dir_free(struct rd_source_dir *source)
 		return;
 	while ((file = RB_ROOT(&source->files))) {
 		RB_REMOVE(file_tree, &source->files, file);
+		free(file->objects);
 		free(file->path);
 		free(file);
 	}

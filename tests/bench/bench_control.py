@@ -158,7 +158,7 @@ def scrapes(node):
 
 def main():
     node = harness.Node(TREE / "build/redial", pathlib.Path(os.environ["REDIAL_TEST_CGROUP"]))
-    node.SIZES = ()
+    node.SIZES = node.OUTCOMES = ()
     server = ApiServer(node.host)
     try:
         server.load_scale(SERVICES, ENDPOINTS)

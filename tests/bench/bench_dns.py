@@ -160,7 +160,7 @@ class Bench:
         self.options = options
         self.services = services(options.services)
         self.node = harness.Node(options.redial, pathlib.Path(os.environ["REDIAL_TEST_CGROUP"]))
-        self.node.SIZES = ()
+        self.node.SIZES = self.node.OUTCOMES = ()
         self.directory = self.node.directory
         self.chance = random.Random(options.seed)
         self.servers = [Redial(self, "redial", 5301), Unbound(self, "unbound", 5302), Knot(self, "knot", 5303)]

@@ -24,8 +24,8 @@
 
 #include "maps.h"
 
-#define PAIRS 61
-#define REQUESTS 1000
+#define PAIRS 401
+#define REQUESTS 250
 #define BYTES 64
 
 static struct node node;

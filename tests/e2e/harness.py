@@ -633,6 +633,8 @@ class Node:
 
     GATEWAY = "10.244.0.1"
     GATEWAY6 = "fd00:244::1"
+    # Every program there is.
+    OUTCOMES = ("--track-outcomes", "on")
     # Small maps are made, and read by commands, in no time.
     SIZES = ("--max-services", "64", "--max-backends", "256")
 
@@ -722,6 +724,7 @@ class Node:
             "--cgroup",
             str(self.cgroup),
             *self.SIZES,
+            *self.OUTCOMES,
             *map(str, options),
         ]
 

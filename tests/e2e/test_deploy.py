@@ -531,7 +531,7 @@ def test_a_new_pod_adopts_what_the_old_one_left_and_no_connect_fails(deployed):
         load.more()
         assert deployed.client.ask(deployed.ADDRESS) == "pod1"
         deployed.agent()
-        assert deployed.node.writes() == 0 and set(deployed.node.hooks().values()) == {"attached"}
+        assert deployed.node.writes() == 0 and set(deployed.node.hooks().values()) == {"attached", "off"}
         load.more()
     load.check({"pod1"})
 

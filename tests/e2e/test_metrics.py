@@ -2,6 +2,7 @@
 """/metrics, /healthz, /livez and /readyz: a real agent, real traffic, and a real
 Prometheus that scrapes it."""
 
+import contextlib
 import http.client
 import json
 import os
@@ -388,7 +389,9 @@ def test_clients_that_go_away_in_the_middle_harm_nobody(node):
         client.connect(("127.0.0.1", 10299))
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         if i % 2:
-            client.recv(1000)
+            # The agent may have as many as it takes.
+            with contextlib.suppress(ConnectionResetError):
+                client.recv(1000)
         client.close()
     wait_until(lambda: get(node, "/metrics")[0] == 200, "the others are served")
     wait_until(lambda: value(node, "process_open_fds") <= before, "nothing is left of them")
