@@ -5,6 +5,7 @@
 # make test       every test                   (root; installs what is missing)
 # make asan-test  every test under ASan and UBSan
 # make lint       format, layering, banned calls, both compilers' warnings
+# make bench      measure against kube-proxy's rules, in three minutes (root; installs what is missing)
 # make help       the rest
 
 VERSION := $(shell sed -n 's/^#define REDIAL_VERSION "\(.*\)"/\1/p' user/version.h)
@@ -57,6 +58,9 @@ help:
 	@echo 'make unit-test  the tests that need no root'
 	@echo 'make asan       build/asan/redial'
 	@echo 'make fuzz     FUZZ_SECONDS=60'
+	@echo 'make bench-full      the whole measurement, about an hour'
+	@echo 'make bench-check     has the datapath become dearer?'
+	@echo 'make bench-readme    put what was measured last into README.md'
 	@echo 'make bench-datapath  what each hook costs (root)'
 	@echo 'make bench-observe   what watching costs an application (root)'
 	@echo 'make bench-control   what the control plane costs (root)'
@@ -147,6 +151,34 @@ fuzz: build/fuzz/manifest build/fuzz/watch
 		cat - "tests/data/kube-api/$${seed#*:}" >"build/fuzz/corpus-watch/$${seed#*:}"; done
 	$(Q)build/fuzz/manifest $(FUZZ_RUN) build/fuzz/corpus
 	$(Q)build/fuzz/watch $(FUZZ_RUN) build/fuzz/corpus-watch
+
+$(B)/tests/bench/load: tests/bench/load.c
+	$(call say,BENCH,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) -o $@ $<
+
+# As clients: in a Pod, or on the node itself.
+BENCH_CLIENT ?= pod
+BENCH = scripts/sandbox $(PYTHON) -B tests/bench/bench.py --client $(BENCH_CLIENT)
+
+.PHONY: bench bench-full bench-smoke bench-check bench-baseline bench-readme
+bench: BENCH_MODE = quick
+bench-full: BENCH_MODE = full
+bench-smoke: BENCH_MODE = smoke
+bench bench-full bench-smoke:
+	$(Q)scripts/deps bench
+	$(Q)$(MAKE) --no-print-directory all $(B)/tests/bench/load
+	$(Q)$(BENCH) $(BENCH_MODE)
+	$(Q)scripts/bench-report
+
+bench-check bench-baseline:
+	$(Q)scripts/deps bench
+	$(Q)$(MAKE) --no-print-directory all $(B)/tests/bench/load
+	$(Q)$(BENCH) check --out bench-results/check.json
+	$(Q)scripts/$@ bench-results/check.json
+
+bench-readme:
+	$(Q)scripts/bench-report --readme
 
 .PHONY: bench-datapath
 bench-datapath: $(B)/tests/bench/datapath
