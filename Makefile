@@ -60,6 +60,7 @@ help:
 	@echo 'make fuzz     FUZZ_SECONDS=60'
 	@echo 'make bench-full      the whole measurement, about an hour'
 	@echo 'make bench-check     has the datapath become dearer?'
+	@echo 'make bench-baseline  what bench-check compares with is what is measured now'
 	@echo 'make bench-readme    put what was measured last into README.md'
 	@echo 'make bench-datapath  what each hook costs (root)'
 	@echo 'make bench-observe   what watching costs an application (root)'
@@ -171,11 +172,12 @@ bench bench-full bench-smoke:
 	$(Q)$(BENCH) $(BENCH_MODE)
 	$(Q)scripts/bench-report
 
+bench-baseline: STORE = --store
 bench-check bench-baseline:
 	$(Q)scripts/deps bench
 	$(Q)$(MAKE) --no-print-directory all $(B)/tests/bench/load
 	$(Q)$(BENCH) check --out bench-results/check.json
-	$(Q)scripts/$@ bench-results/check.json
+	$(Q)scripts/bench-check $(STORE) bench-results/check.json
 
 bench-readme:
 	$(Q)scripts/bench-report --readme
