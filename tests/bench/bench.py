@@ -63,17 +63,21 @@ class Work:
     target: str
     operations: int
     rate: int = 0
+    wait: str = "poll"
     is_full_only: bool = False
     is_udp_population: bool = False
 
 
 WORKS = (
     Work("tcp-connect", "tcp-connect", "hot", 400),
+    Work("tcp-connect-asleep", "tcp-connect", "hot", 400, wait="sleep", is_full_only=True),
     Work("tcp-connect-random", "tcp-connect", "random", 400),
     Work("tcp-short", "tcp-short", "hot", 250),
     Work("tcp-short-random", "tcp-short", "random", 250, is_full_only=True),
     Work("tcp-short-at-rate", "tcp-short", "hot", 100, rate=4000, is_full_only=True),
+    Work("tcp-short-asleep", "tcp-short", "hot", 250, wait="sleep"),
     Work("tcp-kept", "tcp-kept", "hot", 500),
+    Work("tcp-kept-asleep", "tcp-kept", "hot", 500, wait="sleep", is_full_only=True),
     Work("tcp-bulk", "tcp-bulk", "hot", 25, is_full_only=True),
     Work("udp-connect", "udp-connect", "hot", 2000),
     Work("udp-connect-random", "udp-connect", "random", 2000, is_udp_population=True),
@@ -647,7 +651,8 @@ class Bench:
         lines = [path.plan_line() for path in self.paths]
         for work in self.mode.works:
             names = ",".join(path.name for path in self.paths if self._takes_part(work, path))
-            lines.append(f"case {work.name} {work.work} {work.target} {work.operations} {self.mode.rounds} {work.rate} {names}")
+            lines.append(f"case {work.name} {work.work} {work.target} {work.wait} {work.operations} {self.mode.rounds} "
+                         f"{work.rate} {names}")
         plan, results = self.directory / "plan", self.directory / "load.json"
         plan.write_text("\n".join(lines) + "\n", encoding="ascii")
         with open(results, "wb") as out:
@@ -703,7 +708,7 @@ class Bench:
         last = max(self.mode.sizes) - 1
         to = (f"{SERVICE_FIRST + last}:{SERVICE_PORT}" if path.is_service
               else f"{ENDPOINT_FIRST + last * ENDPOINTS}:{ENDPOINT_PORT}")
-        command = ["wrk", "-t1", "-c4", f"-d{self.mode.wrk_seconds}s", "--latency",
+        command = ["wrk", "-t1", "-c32", f"-d{self.mode.wrk_seconds}s", "--latency",
                    *([] if kept else ["-H", "Connection: close"]), f"http://{to}/"]
         done = subprocess.run(command, capture_output=True, text=True, check=True,
                               preexec_fn=in_netns(path.node.clients(), path.cgroup, CLIENT_CPU))

@@ -15,13 +15,18 @@
  *
  *   path NAME NETNS CGROUP SERVER-PID SERVER-NAME KIND SERVICES ENDPOINTS
  *        KIND: direct, service, or udp-service where all Services are UDP's
- *   case NAME WORK hot|random|pod OPERATIONS ROUNDS RATE PATH,PATH,...
+ *   case NAME WORK hot|random|pod poll|sleep OPERATIONS ROUNDS RATE PATH,PATH,...
  *
  * Each path has a process of its own, in its cgroup and network namespace, all
  * on one processor; the servers have the other. In each round every path of the
  * case gets a batch, in an order drawn anew; so what the machine does meanwhile
  * meets all of them, and ratios are taken within a round. A batch begins with
  * operations that are not counted and ends when the server has nothing left.
+ *
+ * Those who wait poll: to wake a processor costs more than most of what is
+ * compared, on a virtual machine above all, and whether it is asleep depends on
+ * how slow the path is. Where a case says "sleep", they sleep, as most programs
+ * do.
  *
  * RATE 0: one operation after the other. Otherwise so many a second, each timed
  * from when it was due, however late it began.
@@ -69,6 +74,9 @@
 #define DESCRIPTORS_MAX 65536
 #define BATCH_SECONDS_MAX 120
 #define BULK_BYTES (1U << 20)
+#define PATIENCE_NS 1000000000U
+/* A server that polls does so for this long after its last request. */
+#define POLL_NS 2000000U
 /* A call too short for the clock is timed this many at once. */
 #define CALLS_PER_SAMPLE 16
 
@@ -133,13 +141,15 @@ enum ask {
 	ASK_WHO,     /* answered with the server's name and the address it was dialled at */
 	ASK_BULK,    /* BULK_BYTES follow; answered when they are there */
 	ASK_NOTHING, /* not answered */
+	ASK_POLL,    /* answered, and from then on the server polls for poll_ns */
 };
 
 struct message {
 	uint32_t ask;
 	uint32_t address; /* in network byte order */
 	uint64_t cookie;
-	char server[48];
+	uint32_t poll_ns;
+	char server[44];
 };
 
 _Static_assert(sizeof(struct message) == 64, "a request has 64 bytes");
@@ -153,6 +163,7 @@ struct peer {
 };
 
 static struct peer peers[DESCRIPTORS_MAX];
+static uint32_t poll_ns;
 
 static void introduce(struct message *message, const char *name, struct in_addr address)
 {
@@ -167,6 +178,8 @@ static void answer(int fd, struct message *message, const char *name)
 
 	if (message->ask == ASK_WHO && !getsockname(fd, (struct sockaddr *)&self, &length))
 		introduce(message, name, self.sin_addr);
+	if (message->ask == ASK_POLL)
+		poll_ns = message->poll_ns;
 	(void)!send(fd, message, sizeof(*message), MSG_NOSIGNAL);
 }
 
@@ -274,6 +287,7 @@ static int cmd_serve(char **arguments)
 	int listener = server_socket(SOCK_STREAM), datagrams = server_socket(SOCK_DGRAM);
 	int epoll = epoll_create1(EPOLL_CLOEXEC);
 	struct epoll_event events[64] = {{.events = EPOLLIN}};
+	uint64_t last = 0;
 
 	pin(number(arguments[1], CPU_SETSIZE - 1));
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
@@ -288,8 +302,11 @@ static int cmd_serve(char **arguments)
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
-		int ready = epoll_wait(epoll, events, ARRAY_SIZE(events), -1);
+		bool polls = now_ns() - last < poll_ns;
+		int ready = epoll_wait(epoll, events, ARRAY_SIZE(events), polls ? 0 : -1);
 
+		if (ready > 0)
+			last = now_ns();
 		for (int i = 0; i < ready; i++) {
 			int fd = events[i].data.fd;
 
@@ -331,6 +348,7 @@ struct bench_case {
 	char name[48];
 	const struct work *work;
 	enum target target;
+	bool sleeps;
 	uint32_t operations;
 	uint32_t rounds;
 	uint32_t rate;
@@ -361,7 +379,8 @@ static uint32_t cpus[2];
 struct client {
 	const struct path *path;
 	const struct bench_case *current;
-	int fd; /* of work that keeps a socket */
+	int fd;	       /* of work that keeps a socket */
+	int wait_flag; /* of recv: MSG_DONTWAIT to poll */
 	uint64_t random;
 	clockid_t server_clock;
 	struct report report;
@@ -423,13 +442,28 @@ static int dial(int type, const struct sockaddr_in *to)
 	return fd;
 }
 
+/* Wait for an answer, asleep or not. From whom it is, if asked. */
+static bool receive(const struct client *client, int fd, struct message *message,
+		    struct sockaddr_in *ret_from)
+{
+	uint64_t began = now_ns();
+	socklen_t length = sizeof(*ret_from);
+	ssize_t got;
+
+	do
+		got = recvfrom(fd, message, sizeof(*message), client->wait_flag,
+			       (struct sockaddr *)ret_from, ret_from ? &length : NULL);
+	while (got < 0 && errno == EAGAIN && now_ns() - began < PATIENCE_NS);
+	return got == sizeof(*message);
+}
+
 /* Send a message and wait for its answer. */
-static bool exchange(int fd, struct message *message)
+static bool exchange(const struct client *client, int fd, struct message *message)
 {
 	uint64_t cookie = message->cookie;
 
 	if (send(fd, message, sizeof(*message), MSG_NOSIGNAL) != sizeof(*message) ||
-	    recv(fd, message, sizeof(*message), MSG_WAITALL) != sizeof(*message))
+	    !receive(client, fd, message, NULL))
 		return false;
 	errno = EPROTO;
 	return message->cookie == cookie;
@@ -458,7 +492,7 @@ static int64_t tcp_short(struct client *client)
 	struct message message = {.ask = ASK_ECHO, .cookie = client->random};
 	uint64_t began = now_ns();
 	int fd = dial(SOCK_STREAM, &to);
-	bool done = fd >= 0 && exchange(fd, &message);
+	bool done = fd >= 0 && exchange(client, fd, &message);
 
 	if (fd >= 0)
 		reset(fd);
@@ -470,7 +504,7 @@ static int64_t request(struct client *client)
 	struct message message = {.ask = ASK_ECHO, .cookie = client->random++};
 	uint64_t began = now_ns();
 
-	return exchange(client->fd, &message) ? (int64_t)(now_ns() - began) : -1;
+	return exchange(client, client->fd, &message) ? (int64_t)(now_ns() - began) : -1;
 }
 
 static int64_t bulk(struct client *client)
@@ -484,7 +518,7 @@ static int64_t bulk(struct client *client)
 	for (size_t sent = 0; sent < BULK_BYTES; sent += sizeof(bytes))
 		if (send(client->fd, bytes, sizeof(bytes), MSG_NOSIGNAL) != sizeof(bytes))
 			return -1;
-	if (recv(client->fd, &message, sizeof(message), MSG_WAITALL) != sizeof(message))
+	if (!receive(client, client->fd, &message, NULL))
 		return -1;
 	return (int64_t)(now_ns() - began);
 }
@@ -504,14 +538,12 @@ static int64_t udp_connect(struct client *client)
 static int64_t udp_echo(struct client *client)
 {
 	struct sockaddr_in to = next(client), from;
-	socklen_t length = sizeof(from);
 	struct message message = {.ask = ASK_ECHO, .cookie = client->random++};
 	uint64_t cookie = message.cookie, began = now_ns(), ended;
 
 	if (sendto(client->fd, &message, sizeof(message), 0, (struct sockaddr *)&to, sizeof(to)) <
 		    0 ||
-	    recvfrom(client->fd, &message, sizeof(message), 0, (struct sockaddr *)&from, &length) !=
-		    sizeof(message))
+	    !receive(client, client->fd, &message, &from))
 		return -1;
 	ended = now_ns();
 	errno = EPROTO;
@@ -603,15 +635,15 @@ static void failed(struct client *client, const char *what)
 			 strerror(errno));
 }
 
-/* The server has one queue: once a new connection is answered, those before it
- * have been dealt with. */
-static void drain_server(struct client *client)
+/* Tell the server for how long to poll. It has one queue: once a new connection
+ * is answered, those before it have been dealt with. */
+static void settle_server(struct client *client, uint32_t server_poll_ns)
 {
 	struct sockaddr_in to = pod(client, client->path->services - 1);
-	struct message message = {.ask = ASK_ECHO};
+	struct message message = {.ask = ASK_POLL, .poll_ns = server_poll_ns};
 	int fd = dial(SOCK_STREAM, &to);
 
-	if (fd < 0 || !exchange(fd, &message))
+	if (fd < 0 || !exchange(client, fd, &message))
 		failed(client, "the server does not answer");
 	if (fd >= 0)
 		reset(fd);
@@ -660,10 +692,11 @@ static void measure(struct client *client, uint32_t *samples)
 	struct report *report = &client->report;
 	uint64_t server, began, due;
 
+	settle_server(client, c->sleeps ? 0 : POLL_NS);
 	for (uint32_t i = 0; i < c->operations / 10 + 5; i++)
 		if (c->work->operation(client) < 0)
 			failed(client, c->name);
-	drain_server(client);
+	settle_server(client, c->sleeps ? 0 : POLL_NS);
 	report->softirq_ticks = softirq_ticks();
 	report->instructions = instructions();
 	server = clock_ns(client->server_clock);
@@ -688,7 +721,7 @@ static void measure(struct client *client, uint32_t *samples)
 	}
 	report->wall_ns = now_ns() - began;
 	report->client_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - report->client_ns;
-	drain_server(client);
+	settle_server(client, 0);
 	report->server_ns = clock_ns(client->server_clock) - server;
 	report->instructions = instructions() - report->instructions;
 	report->softirq_ticks = softirq_ticks() - report->softirq_ticks;
@@ -697,6 +730,7 @@ static void measure(struct client *client, uint32_t *samples)
 static void batch(struct client *client, uint32_t *samples)
 {
 	client->report = (struct report){0};
+	client->wait_flag = client->current->sleeps ? 0 : MSG_DONTWAIT;
 	client->fd = client->current->work->keep ? client->current->work->keep(client) : -1;
 	if (client->current->work->keep && client->fd < 0)
 		failed(client, "no socket");
@@ -720,7 +754,8 @@ static void verify_one(struct client *client, enum target target, int type)
 	int fd = dial(type, &to);
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	if (fd < 0 || getpeername(fd, (struct sockaddr *)&peer, &length) || !exchange(fd, &message))
+	if (fd < 0 || getpeername(fd, (struct sockaddr *)&peer, &length) ||
+	    !exchange(client, fd, &message))
 		die("%s: %s does not answer: %m", client->path->name, inet_ntoa(to.sin_addr));
 	reset(fd);
 	reached = ntohl(message.address);
@@ -1021,14 +1056,18 @@ static uint64_t run_case(uint8_t which)
 			add_batch(&all[order[i]], round, path->samples, &report);
 		}
 	}
-	printf(" {\"case\": \"%s\", \"rounds\": %u, \"batch\": %u, \"rate\": %u, \"paths\": [\n",
-	       c->name, c->rounds, c->operations, c->rate);
+	printf(" {\"case\": \"%s\", \"rounds\": %u, \"batch\": %u, \"rate\": %u, \"asleep\": %s, "
+	       "\"paths\": [\n",
+	       c->name, c->rounds, c->operations, c->rate, c->sleeps ? "true" : "false");
 	for (size_t i = 0; i < path_count; i++) {
 		if (c->paths & UINT64_C(1) << i) {
 			fputs(comma, stdout);
 			print_figures(&paths[i], &all[i], c->rounds);
 			comma = ",\n";
 			errors += all[i].sum.errors;
+			if (all[i].sum.errors)
+				fprintf(stderr, "load: %s, %s: %u failed, the first: %s\n", c->name,
+					paths[i].name, all[i].sum.errors, all[i].sum.error);
 		}
 		free(all[i].samples);
 		free(all[i].median);
@@ -1106,10 +1145,11 @@ static void read_case(char **fields)
 		die("%s: no such work or target", c->name);
 	c->work = &works[work];
 	c->target = (enum target)target;
-	c->operations = number(fields[4], OPERATIONS_MAX);
-	c->rounds = number(fields[5], ROUNDS_MAX);
-	c->rate = number(fields[6], 1000000000);
-	c->paths = read_path_names(fields[7]);
+	c->sleeps = !strcmp(fields[4], "sleep");
+	c->operations = number(fields[5], OPERATIONS_MAX);
+	c->rounds = number(fields[6], ROUNDS_MAX);
+	c->rate = number(fields[7], 1000000000);
+	c->paths = read_path_names(fields[8]);
 }
 
 static void read_plan(const char *name)
@@ -1128,7 +1168,7 @@ static void read_plan(const char *name)
 			count++;
 		if (count == 9 && !strcmp(fields[0], "path"))
 			read_path(fields);
-		else if (count == 8 && !strcmp(fields[0], "case"))
+		else if (count == 9 && !strcmp(fields[0], "case"))
 			read_case(fields);
 		else
 			die("%s: not understood: %s", name, line);

@@ -16,7 +16,7 @@ def test_a_ratio_is_taken_within_each_round():
     direct = [10.0] * 50 + [30.0] * 50
     paths = [{"path": "direct", "median_rounds": direct}, {"path": "redial@1", "median_rounds": [x * 1.1 for x in direct]}]
     results = figures.Results({
-        "cases": [{"case": "c", "paths": paths}],
+        "cases": [{"case": "c", "asleep": False, "paths": paths}],
         "paths": [{"name": path["path"], "kind": path["path"].split("@")[0], "size": 1} for path in paths],
         "control": [{"kind": "redial", "size": 1, "syncs": [], "changes": []}],
     })
