@@ -5,6 +5,7 @@
 # make test       every test                   (root; installs what is missing)
 # make asan-test  every test under ASan and UBSan
 # make lint       format, layering, banned calls, both compilers' warnings
+# make bench      measure against kube-proxy's rules, in three minutes (root; installs what is missing)
 # make help       the rest
 
 VERSION := $(shell sed -n 's/^#define REDIAL_VERSION "\(.*\)"/\1/p' user/version.h)
@@ -57,6 +58,10 @@ help:
 	@echo 'make unit-test  the tests that need no root'
 	@echo 'make asan       build/asan/redial'
 	@echo 'make fuzz     FUZZ_SECONDS=60'
+	@echo 'make bench-full      the whole measurement, about an hour'
+	@echo 'make bench-check     has the datapath become dearer?'
+	@echo 'make bench-baseline  what bench-check compares with is what is measured now'
+	@echo 'make bench-readme    put what was measured last into README.md'
 	@echo 'make bench-datapath  what each hook costs (root)'
 	@echo 'make bench-observe   what watching costs an application (root)'
 	@echo 'make bench-control   what the control plane costs (root)'
@@ -153,6 +158,35 @@ fuzz: $(patsubst tests/fuzz/fuzz_%.c,build/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c
 	$(Q)cp -n tests/fuzz/seeds-dns/* build/fuzz/corpus-dns/
 	$(Q)for target in $(notdir $^); do \
 		build/fuzz/$$target $(FUZZ_RUN) build/fuzz/corpus-$$target || exit 1; done
+
+$(B)/tests/bench/load: tests/bench/load.c
+	$(call say,BENCH,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) -o $@ $<
+
+# As clients: in a Pod, or on the node itself.
+BENCH_CLIENT ?= pod
+BENCH = scripts/sandbox $(PYTHON) -B tests/bench/bench.py --client $(BENCH_CLIENT)
+
+.PHONY: bench bench-full bench-smoke bench-check bench-baseline bench-readme
+bench: BENCH_MODE = quick
+bench-full: BENCH_MODE = full
+bench-smoke: BENCH_MODE = smoke
+bench bench-full bench-smoke:
+	$(Q)scripts/deps bench
+	$(Q)$(MAKE) --no-print-directory all $(B)/tests/bench/load
+	$(Q)$(BENCH) $(BENCH_MODE)
+	$(Q)scripts/bench-report
+
+bench-baseline: STORE = --store
+bench-check bench-baseline:
+	$(Q)scripts/deps bench
+	$(Q)$(MAKE) --no-print-directory all $(B)/tests/bench/load
+	$(Q)$(BENCH) check --out bench-results/check.json
+	$(Q)scripts/bench-check $(STORE) bench-results/check.json
+
+bench-readme:
+	$(Q)scripts/bench-report --readme
 
 .PHONY: bench-datapath
 bench-datapath: $(B)/tests/bench/datapath

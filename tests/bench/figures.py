@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What results.json says: ratios and their spread, targets, growth. Pure."""
+
+import dataclasses
+import math
+import statistics
+
+REFERENCE = "direct"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    """The median over rounds of one path's figure to another's in the same
+    round, and the interval that holds the true median in 95 of 100 cases."""
+
+    median: float
+    low: float
+    high: float
+
+    def __str__(self):
+        return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def median_interval(values):
+    """By order statistics: no assumption about how the values are spread."""
+    values = sorted(values)
+    reach = 1.96 * math.sqrt(len(values)) / 2
+    first = max(0, math.floor(len(values) / 2 - reach))
+    return Ratio(statistics.median(values), values[first], values[len(values) - 1 - first])
+
+
+class Results:
+    """Reads results.json by names."""
+
+    def __init__(self, data):
+        self.data = data
+        self.cases = {case["case"]: {path["path"]: path for path in case["paths"]} for case in data["cases"]}
+        self.asleep = {case["case"] for case in data["cases"] if case["asleep"]}
+        self.paths = {path["name"]: path for path in data["paths"]}
+        self.sizes = sorted({row["size"] for row in data["control"]})
+        self.largest = self.sizes[-1]
+        self.control = {(row["kind"], row["size"]): row for row in data["control"]}
+
+    def kinds(self):
+        """Those with Services, in the order they were given."""
+        return list(dict.fromkeys(path["kind"] for path in self.data["paths"]
+                                  if "@" in path["name"] and path["kind"] != "redial-udp"))
+
+    def at_largest(self, case):
+        """The paths of a case with the most Services, and those without any."""
+        return [name for name in self.cases[case] if self.paths[name]["size"] == self.largest]
+
+    def ratio(self, case, path, reference=REFERENCE, rounds="median_rounds"):
+        paths = self.cases[case]
+        return median_interval([a / b for a, b in zip(paths[path][rounds], paths[reference][rounds])])
+
+    def control_median(self, kind, size, what, key):
+        values = [step[key] for step in self.control[kind, size][what] if key in step]
+        return statistics.median(values) if values else None
+
+
+# ---- targets -----------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    figure: str
+    target: str
+    measured: str
+    verdict: str  # met, missed, not measured
+
+
+def _with_difference(results, case, path, ratio):
+    """A ratio alone hides how long the operation is."""
+    ns = results.cases[case][path]["p50"] - results.cases[case][REFERENCE]["p50"]
+    return f"{ratio}, {ns:+,} ns"
+
+
+def _judge(figure, target, measured, is_met):
+    return Target(figure, target, measured, "met" if is_met else "missed")
+
+
+def targets(results):
+    """The issue's, each with what was measured; those of 10,000 Services."""
+    size = results.largest
+    redial = f"redial@{size}"
+    rows = []
+
+    def ratio_row(figure, case, most, path=redial, rounds="median_rounds", least=None):
+        if case not in results.cases or path not in results.cases[case]:
+            rows.append(Target(figure, f"≤ {most:g}", "", "not measured"))
+            return
+        ratio = results.ratio(case, path, rounds=rounds)
+        bound = f"≤ {most:g}" if least is None else f"{least:g} to {most:g}"
+        measured = str(ratio) if rounds != "median_rounds" else _with_difference(results, case, path, ratio)
+        rows.append(_judge(figure, bound, measured, (least is None or ratio.median >= least) and ratio.median <= most))
+
+    def faster_row(kind, least):
+        figure, name = f"TCP connect, faster than {kind}", f"{kind}@{size}"
+        if name not in results.cases["tcp-connect"]:
+            rows.append(Target(figure, f"≥ {least:g}×", "", "not measured"))
+            return
+        ratio = results.ratio("tcp-connect", name, reference=redial)
+        rows.append(_judge(figure, f"≥ {least:g}×", str(ratio), ratio.median >= least))
+
+    def growth_row(figure, case):
+        smallest = f"redial@{results.sizes[0]}"
+        ratio = results.ratio(case, redial, reference=smallest)
+        rows.append(_judge(figure, "≤ 1.01", str(ratio), ratio.median <= 1.01))
+
+    def control_row(figure, what, key, most):
+        value = results.control_median("redial", size, what, key)
+        if value is None:
+            rows.append(Target(figure, f"≤ {most:g} ms", "", "not measured"))
+            return
+        every = sorted(step[key] for step in results.control["redial", size][what])
+        rows.append(_judge(figure, f"≤ {most:g} ms", f"{value:.2f} ms ({every[0]:.2f} to {every[-1]:.2f}, n={len(every)})",
+                           value <= most))
+
+    ratio_row("TCP connect, p50", "tcp-connect", 1.02)
+    faster_row("iptables-legacy", 4.5)
+    faster_row("iptables-nft", 10)
+    faster_row("nftables", 1.35)
+    ratio_row("TCP connect + request + close, p50", "tcp-short", 1.012)
+    ratio_row("TCP connect + request + close, p99", "tcp-short", 1.05, rounds="p99_rounds")
+    ratio_row("the same with those who wait asleep, p50", "tcp-short-asleep", 1.012)
+    ratio_row("the same with those who wait asleep, p99", "tcp-short-asleep", 1.05, rounds="p99_rounds")
+    ratio_row("request on a kept connection, p50", "tcp-kept", 1.003, least=0.997)
+    ratio_row("UDP socket + connect + close, hot, p50", "udp-connect", 1.035)
+    ratio_row("UDP socket + connect + close, random, p50", "udp-connect-random", 1.09, path=f"redial-udp@{size}")
+    ratio_row("unconnected UDP echo, p50", "udp-echo", 1.01)
+    growth_row(f"growth from {results.sizes[0]} to {size:,} Services, TCP connect, p50", "tcp-connect")
+    growth_row(f"growth from {results.sizes[0]} to {size:,} Services, UDP connect, p50", "udp-connect")
+    control_row("full sync, store to effective", "syncs", "store_ms", 50)
+    control_row("one change, event to effective", "changes", "effective_ms", 1)
+    memlock = results.data["bpf"][redial]["memlock"] / 2**20
+    rows.append(_judge("BPF maps' memory", "≤ 16 MB", f"{memlock:.1f} MB", memlock <= 16))
+    return rows
+
+
+# ---- growth --------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """y = at_zero + per_thousand · N / 1000"""
+
+    at_zero: float
+    per_thousand: float
+
+
+def fit_line(points):
+    fit = statistics.linear_regression([x for x, _ in points], [y for _, y in points])
+    return Line(fit.intercept, fit.slope * 1000)
+
+
+def fit_power(points):
+    """The k of y ~ N^k."""
+    return statistics.linear_regression([math.log(x) for x, _ in points], [math.log(y) for _, y in points]).slope
+
+
+def latency_points(results, case, kind):
+    return [(size, results.cases[case][f"{kind}@{size}"]["p50"] / 1e3)
+            for size in results.sizes if f"{kind}@{size}" in results.cases[case]]
+
+
+def control_points(results, kind, what, key="effective_ms"):
+    points = [(size, results.control_median(kind, size, what, key))
+              for size in results.sizes if (kind, size) in results.control]
+    return [point for point in points if point[1]]
