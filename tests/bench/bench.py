@@ -106,7 +106,7 @@ RULES = ("iptables-legacy", "iptables-nft", "nftables")
 MODES = {
     "quick": Mode((1, 10000), ("iptables-legacy", "nftables"), tuple(w for w in WORKS if not w.is_full_only),
                   40, 3, 4, 3, 1),
-    "full": Mode((1, 100, 1000, 10000), RULES, WORKS, 150, 5, 20, 9, 2),
+    "full": Mode((1, 100, 1000, 10000), RULES, WORKS, 60, 5, 10, 5, 2),
     "check": Mode((10000,), (), tuple(w for w in WORKS if not w.is_full_only), 60, 1, 0, 0, 0),
     # Does the benchmark itself work?
     "smoke": Mode((1, 100), RULES, WORKS, 3, 1, 2, 1, 1),
