@@ -124,6 +124,8 @@ static void reread(struct agent *agent)
 		rd_source_dir_reread(agent->dir);
 	if (agent->kube)
 		rd_source_kube_reread(agent->kube);
+	if (agent->dns)
+		rd_dns_server_reread(agent->dns, true);
 }
 
 static void note_seen(struct agent *agent)
@@ -846,10 +848,14 @@ static void on_due(evutil_socket_t fd, short what, void *context)
 
 static void on_heartbeat(evutil_socket_t fd, short what, void *context)
 {
+	struct agent *agent = context;
+
 	(void)fd;
 	(void)what;
 	rd_log_flush(false);
-	say(context);
+	if (agent->dns)
+		rd_dns_server_reread(agent->dns, false);
+	say(agent);
 }
 
 /* How much of the first lists has arrived, such as "services 4200, nodes 1". */

@@ -102,7 +102,8 @@ int rd_cmd_man(const struct rd_settings *settings, struct rd_error *error)
 	       REDIAL_DATE, REDIAL_VERSION);
 	while ((command = next_command(command)))
 		man_command(command);
-	fputs(".SH SIGNALS\n.B redial run\nreads its source again on SIGHUP, and ends on SIGTERM "
+	fputs(".SH SIGNALS\n.B redial run\nreads its source, and /etc/resolv.conf, again on "
+	      "SIGHUP, and ends on SIGTERM "
 	      "and SIGINT.\n"
 	      ".SH EXIT STATUS\n.TP\n0\nDone.\n.TP\n1\nFailed, and one line on standard error "
 	      "says why.\n.TP\n2\nWrong usage, and one line says what is wrong with it.\n"

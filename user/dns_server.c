@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "dns_tcp.h"
 #include "dns_udp.h"
@@ -15,7 +16,7 @@
 /* Questions under way at upstreams, and how long each try may take. */
 #define MOST_PENDING 1024
 #define TRY_MS 1500
-#define MOST_UPSTREAMS 8
+#define MOST_UPSTREAMS RD_RESOLVCONF_SERVERS
 #define MOST_ADDRESSES 8
 #define DNS_PORT 53
 
@@ -27,6 +28,10 @@ struct rd_dns_server {
 	struct rd_dns_udp *udp;
 	struct rd_dns_tcp *tcp;
 	struct rd_ip own[2]; /* it serves there; family 0: at no address of it in particular */
+	/* Those whom this machine asks are asked, as the file was when it was read. */
+	bool follows_machine;
+	struct stat file;
+	const char *const *addresses; /* of the configuration */
 };
 
 /* ---- upstreams ---------------------------------------------------------------------- */
@@ -65,25 +70,65 @@ static int parse_upstreams(const char *text, struct rd_dns_server_address *addre
 	return 0;
 }
 
-/* Those that this machine asks, but for ourselves. */
-static void find_upstreams(const struct rd_dns_server_config *config,
-			   struct rd_dns_server_address *addresses, size_t *ret_n)
+/* Those that this machine asks, but for ourselves.
+ * Returns 0, or -errno with @error set. */
+static int find_upstreams(const struct rd_dns_server *server,
+			  struct rd_dns_server_address *ret_addresses, size_t *ret_n,
+			  struct rd_error *error)
 {
+	_rd_free_ struct rd_resolvconf *conf = calloc(1, sizeof(*conf));
 	struct rd_ip own[MOST_ADDRESSES];
-	struct rd_resolvconf conf = {0};
-	struct rd_error error;
 	size_t n = 0;
+	int r;
 
-	for (const char *const *text = config->addresses; *text && n < RD_ARRAY_SIZE(own); text++) {
+	if (!conf)
+		return rd_error_set(error, -ENOMEM, "out of memory");
+	for (const char *const *text = server->addresses; *text && n < RD_ARRAY_SIZE(own); text++) {
 		uint16_t port;
 
 		if (!rd_ip_port_parse(*text, &own[n], &port) && port == DNS_PORT)
 			n++;
 	}
-	if (rd_resolvconf_read(RD_RESOLVCONF_PATH, &conf, &error))
-		rd_log(RD_LOG_WARN, "no upstream is known, other names fail",
+	r = rd_resolvconf_read(RD_RESOLVCONF_PATH, conf, error);
+	if (r)
+		return r;
+	*ret_n = rd_resolvconf_servers(conf, own, n, ret_addresses);
+	return 0;
+}
+
+/* Whether it is another file than at the last look, or has been written since. */
+static bool has_changed(struct rd_dns_server *server)
+{
+	struct stat now = {0}, was = server->file;
+
+	(void)stat(RD_RESOLVCONF_PATH, &now); /* one that is not there is all zeros */
+	server->file = now;
+	return now.st_dev != was.st_dev || now.st_ino != was.st_ino || now.st_size != was.st_size ||
+	       now.st_mtim.tv_sec != was.st_mtim.tv_sec ||
+	       now.st_mtim.tv_nsec != was.st_mtim.tv_nsec;
+}
+
+void rd_dns_server_reread(struct rd_dns_server *server, bool always)
+{
+	struct rd_dns_server_address addresses[RD_RESOLVCONF_SERVERS];
+	struct rd_error error = {0};
+	size_t n = 0;
+
+	/* Looked at first: what is written while it is read is seen the next time. */
+	if (!server->follows_machine || (!has_changed(server) && !always))
+		return;
+	if (find_upstreams(server, addresses, &n, &error))
+		rd_log(RD_LOG_WARN, "the resolvers asked so far are kept",
 		       RD_TEXT("error", error.text));
-	*ret_n = rd_resolvconf_servers(&conf, own, n, addresses);
+	else if (!n)
+		rd_log(RD_LOG_WARN, "the resolvers asked so far are kept",
+		       RD_TEXT("error", RD_RESOLVCONF_PATH " names no other"));
+	else if (rd_dns_upstreams_set(server->upstreams, addresses, n))
+		rd_log(RD_LOG_WARN, "the resolvers asked so far are kept",
+		       RD_TEXT("error", "out of memory"));
+	else
+		rd_log(RD_LOG_INFO, "resolvers read", RD_TEXT("file", RD_RESOLVCONF_PATH),
+		       RD_NUMBER("servers", n));
 }
 
 /* Descriptors are for the agent's own needs too: allow as many as may be, and
@@ -108,14 +153,20 @@ static int open_upstreams(struct rd_dns_server *server, const struct rd_dns_serv
 	struct rd_dns_upstream_config upstream = {
 		.mark = config->mark, .timeout_ms = TRY_MS, .max_pending = take_descriptors()};
 	struct rd_dns_server_address addresses[MOST_UPSTREAMS];
+	struct rd_error unread;
 	size_t n = 0;
 
 	if (config->upstreams && !strcmp(config->upstreams, "none"))
 		return 0;
-	if (!config->upstreams)
-		find_upstreams(config, addresses, &n);
-	else if (parse_upstreams(config->upstreams, addresses, &n, error))
+	if (config->upstreams && parse_upstreams(config->upstreams, addresses, &n, error))
 		return -EINVAL;
+	server->follows_machine = !config->upstreams;
+	if (server->follows_machine) {
+		(void)has_changed(server);
+		if (find_upstreams(server, addresses, &n, &unread))
+			rd_log(RD_LOG_WARN, "no upstream is known, other names fail",
+			       RD_TEXT("error", unread.text));
+	}
 	if (rd_dns_upstreams_new(&upstream, base, &server->upstreams) ||
 	    rd_dns_upstreams_set(server->upstreams, addresses, n))
 		return rd_error_set(error, -ENOMEM, "out of memory");
@@ -226,6 +277,7 @@ int rd_dns_server_new(const struct rd_dns_server_config *config, const struct rd
 
 	if (!server)
 		return rd_error_set(error, -ENOMEM, "out of memory");
+	server->addresses = config->addresses;
 	r = start(server, config, store, base, error);
 	if (r) {
 		rd_dns_server_free(server);

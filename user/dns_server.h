@@ -11,7 +11,8 @@
 struct rd_dns_server;
 
 struct rd_dns_server_config {
-	const char *const *addresses; /* ADDRESS:PORT each; NULL-terminated */
+	const char *const
+		*addresses; /* ADDRESS:PORT each; NULL-terminated; must outlive the server */
 	struct rd_dns_zone_config zone;
 	/* Whom to ask about other names: "none", a list of ADDRESS[:PORT] with
 	 * commas between, or NULL: those of /etc/resolv.conf. */
@@ -41,6 +42,13 @@ void rd_dns_server_set_node(struct rd_dns_server *server, const struct rd_ip *ip
  * with. Returns 0, or -ENOMEM; then as before. */
 int rd_dns_server_ask(struct rd_dns_server *server, const struct rd_dns_server_address *addresses,
 		      size_t n);
+
+/*
+ * Where it was made without a word about upstreams: ask those whom the machine asks
+ * now, if /etc/resolv.conf is another file than at the last look or has been written
+ * since; or @always. One that cannot be read, or names nobody but us, changes nothing.
+ */
+void rd_dns_server_reread(struct rd_dns_server *server, bool always);
 
 /* Whether no client waits for an upstream. */
 bool rd_dns_server_is_idle(const struct rd_dns_server *server);

@@ -16,9 +16,9 @@ from harness import die_with_parent, setns, wait_until
 from test_kube import KubeNode
 
 OPTION = re.compile(r"^  (?:-(\w),|   ) --([a-z-]+)(?: (\S+))?", re.MULTILINE)
-DOCUMENTS = ["README.md", *(f"docs/{name}.md" for name in ("operations", "kubernetes", "manifests", "example"))]
+DOCUMENTS = ["README.md", *(f"docs/{name}.md" for name in ("operations", "kubernetes", "manifests", "dns", "example"))]
 # Options of other programs, which the documents mention.
-OTHERS = {"for", "timeout", "disable-kube-proxy", "cleanup", "no-trailing"}
+OTHERS = {"cluster-dns", "for", "timeout", "disable-kube-proxy", "cleanup", "no-trailing"}
 
 
 def output(redial, *arguments):

@@ -25,6 +25,8 @@ import pytest
 import yaml
 from apiserver import ApiServer
 from harness import Child, HostNetwork, Load, endpoint_slice, service, wait_until
+from test_dns_local import VIP, ask_tcp, ask_udp
+from test_dns_upstream import PORT, Upstream, says
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = TREE / "deploy"
@@ -227,21 +229,26 @@ def test_every_capability_listed_has_its_reason_above_it():
         assert re.search(rf"#[^\n]*\n +- {name}\n", (DEPLOY / "base/daemonset.yaml").read_text(encoding="utf-8")), name
 
 
-def test_the_arguments_are_options_and_lead_to_what_is_mounted(daemonset, redial):
-    pod = daemonset["spec"]["template"]["spec"]
-    container = the_container(pod)
+def options_of(container, redial):
+    """Those of its arguments, which this version knows: {name: value}."""
     command, *options = container["args"]
     help_text = subprocess.run([redial, command, "--help"], capture_output=True, text=True, check=True).stdout
     known = set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", help_text, re.M))
     given = dict((option.split("=", 1) + [None])[:2] for option in options)
     assert set(given) <= known, set(given) - known
+    names = {item["name"] for item in container["env"]}
+    assert set(re.findall(r"\$\((\w+)\)", " ".join(options))) == names
+    return given
+
+
+def test_the_arguments_are_options_and_lead_to_what_is_mounted(daemonset, redial):
+    container = the_container(daemonset["spec"]["template"]["spec"])
+    given = options_of(container, redial)
     mounts = {item["name"]: item["mountPath"] for item in container["volumeMounts"]}
     assert given["--cgroup"] == mounts["cgroup"]
     assert pathlib.PurePath(given["--bpffs"]).parent == pathlib.PurePath(mounts["bpffs"])
     # AppArmor's default profile keeps containers from writing there.
     assert not mounts["bpffs"].startswith("/sys/")
-    names = {item["name"] for item in container["env"]}
-    assert set(re.findall(r"\$\((\w+)\)", " ".join(options))) == names
     for name, path in (("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
         probe = container[name]["httpGet"]
         assert given["--http-bind-address"] == f"{probe['host']}:{probe['port']}" == "127.0.0.1:10299"
@@ -270,12 +277,35 @@ def test_only_the_replacement_names_the_server_and_takes_it_from_its_config_map(
     assert ".invalid:" in config["data"]["server"]
 
 
-def test_the_privileged_component_fits_the_base():
-    (component,) = read(DEPLOY / "components/privileged/kustomization.yaml")
-    objects = build(DEPLOY / "base")
+def with_component(name, overlay="accelerator"):
+    """The agent's Pod, where an overlay has this component as well."""
+    (component,) = read(DEPLOY / "components" / name / "kustomization.yaml")
+    assert component["kind"] == "Component"
+    objects = build(DEPLOY / "overlays" / overlay)
     for patch in component["patches"]:
         patch_objects(objects, patch)
-    pod = only(objects, "DaemonSet")["spec"]["template"]["spec"]
+    return only(objects, "DaemonSet")["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_every_component_is_offered_by_every_overlay(overlay):
+    text = (DEPLOY / "overlays" / overlay / "kustomization.yaml").read_text(encoding="utf-8")
+    offered = re.findall(r"^# +- \.\./\.\./components/(\S+)$", text, re.M)
+    assert sorted(offered) == sorted(path.name for path in (DEPLOY / "components").iterdir())
+    assert all(with_component(name, overlay) for name in offered)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_dns_component_answers_at_the_nodes_own_address(overlay, redial):
+    container = the_container(with_component("dns-local", overlay))
+    given = options_of(container, redial)
+    assert (given["--dns"], given["--dns-local-for"]) == ("$(HOST_IP):10053", "kube-system/kube-dns")
+    (host_ip,) = (item for item in container["env"] if item["name"] == "HOST_IP")
+    assert host_ip["valueFrom"] == {"fieldRef": {"fieldPath": "status.hostIP"}}
+
+
+def test_the_privileged_component_fits_the_overlay():
+    pod = with_component("privileged")
     security = the_container(pod)["securityContext"]
     assert security["privileged"] is True and security["readOnlyRootFilesystem"] is True
     assert "capabilities" not in security and "seccompProfile" not in pod["securityContext"]
@@ -438,7 +468,7 @@ def probe(path, port):
 class Deployed:
     """A node with an API server, on which the image runs as the manifests say."""
 
-    ADDRESS = "10.96.0.10"
+    ADDRESS = "10.96.0.11"
 
     def __init__(self, node, image):
         self.node, self.image = node, image
@@ -457,7 +487,7 @@ class Deployed:
     def wrapper(self, pod, capabilities=None, **env):
         """The program that becomes the container of a Pod."""
         container = the_container(pod)
-        values = {"NODE_NAME": "node1", "REDIAL_SERVER": self.server.url}
+        values = {"NODE_NAME": "node1", "REDIAL_SERVER": self.server.url, "HOST_IP": self.node.GATEWAY}
         args = [re.sub(r"\$\((\w+)\)", lambda found: values[found[1]], text) for text in container["args"]]
         binds = [
             (str(self.binds[item["name"]]), item["mountPath"], item.get("readOnly", False))
@@ -541,6 +571,27 @@ def test_the_replacement_needs_no_service_to_reach_the_server(deployed):
     # The address of the Service "kubernetes" leads nowhere.
     deployed.agent(pod=pod, host="10.96.0.1")
     assert deployed.client.ask(deployed.ADDRESS) == "pod1"
+
+
+def test_h10_the_dns_component_answers_for_kube_dns_and_asks_it_for_the_rest(deployed):
+    """With the three capabilities, as the manifests say."""
+    kube_dns = Upstream(deployed.node.pod("kube-dns"), says("192.0.2.53"))
+    ports = [{"name": kind, "port": 53, "targetPort": PORT, "protocol": kind.upper()} for kind in ("udp", "tcp")]
+    item = endpoint_slice("kube-dns-1", "kube-dns", [kube_dns.pod.ip], PORT, namespace="kube-system")
+    item["ports"] = [{"name": port["name"], "port": PORT, "protocol": port["protocol"]} for port in ports]
+    deployed.server.put(service("kube-dns", ports, cluster_ip=VIP, namespace="kube-system"))
+    deployed.server.put(item)
+    try:
+        agent = deployed.agent(pod=with_component("dns-local"))
+        agent.wait_line("answering on this node", "kube-system/kube-dns")
+        for ask in (ask_udp, ask_tcp):
+            assert deployed.client.call(ask, "web.default.svc.cluster.local") == [deployed.ADDRESS]
+            assert deployed.client.call(ask, "www.example") == ["192.0.2.53"]
+        assert kube_dns.asked() == kube_dns.asked("www.example") == 1
+        agent.stop()
+        assert deployed.client.call(ask_udp, "web.default.svc.cluster.local") == ["192.0.2.53"]
+    finally:
+        kube_dns.close()
 
 
 @pytest.mark.parametrize("without", sorted(CAPABILITIES))

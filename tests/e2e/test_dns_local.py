@@ -182,6 +182,35 @@ def test_h10_no_query_is_lost_when_the_agent_dies(local):
         assert answers[None] == 0 and answers[MINE] and answers[CLUSTER], answers
 
 
+def ask_over_the_end(_, teller):
+    """With one connected socket, before and after the agent's end: the second query
+    is refused, and the next socket gets the addresses."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(SOON)
+        client.connect((VIP, 53))
+        client.send(make_query(NAME))
+        assert Answer(client.recv(4096)).addresses == [MINE]
+        teller.send(b"asked")
+        teller.recv(1)
+        client.send(make_query(NAME))
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(4096)
+        return ask_udp(NAME)
+
+
+def test_h10_a_socket_that_is_kept_over_the_agents_end_is_told(local):
+    for client in local.clients:
+        agent = local.agent()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.settimeout(SOON)
+            child = client.start(ask_over_the_end, theirs)
+            assert ours.recv(5) == b"asked"
+            agent.stop()
+            ours.send(b"x")
+            assert child.stop() == [CLUSTER]
+
+
 def test_h10_explain_says_who_answers(local):
     def explain():
         return local.node.command("explain", f"{VIP}:53", "--udp").stdout

@@ -11,6 +11,7 @@ import os
 import re
 import resource
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -733,6 +734,57 @@ def test_redial_does_not_ask_itself(names, resolv_conf):
     assert answer.addresses == ["192.0.2.1"]
     assert took < TRY
     assert one.asked() == 1
+
+
+def test_new_resolvers_of_the_node_are_asked_after_sighup(names, resolv_conf):
+    one, two = (names.upstream(name, says(ip), number=53) for name, ip in (("one", "192.0.2.1"), ("two", "192.0.2.2")))
+    resolv_conf(f"nameserver {one.pod.ip}\n")
+    agent = names.start()
+    assert names.ask("a.example").addresses == ["192.0.2.1"]
+    resolv_conf(f"nameserver {two.pod.ip}\n")
+    agent.signal(signal.SIGHUP)
+    wait_until(lambda: agent.lines("resolvers read"))
+    assert names.ask("b.example").addresses == ["192.0.2.2"]
+    assert one.asked() == 1
+
+
+def test_new_resolvers_of_the_node_are_asked_without_a_word(names, resolv_conf):
+    one, two = (names.upstream(name, says(ip), number=53) for name, ip in (("one", "192.0.2.1"), ("two", "192.0.2.2")))
+    resolv_conf(f"nameserver {one.pod.ip}\n")
+    agent = names.start()
+    resolv_conf(f"nameserver {two.pod.ip}\n")
+    wait_until(lambda: agent.lines("resolvers read"))
+    assert names.ask("a.example").addresses == ["192.0.2.2"]
+    assert not one.queries
+
+
+def test_resolvers_are_kept_while_the_nodes_file_says_nothing(names, resolv_conf):
+    """It names nobody, or cannot be read: reading a process's memory at 0 is an error."""
+    one = names.upstream("one", says("192.0.2.1"), number=53)
+    resolv_conf(f"nameserver {one.pod.ip}\n")
+    agent = names.start()
+    resolv_conf("# being written\n")
+    agent.signal(signal.SIGHUP)
+    wait_until(lambda: agent.lines("asked so far are kept", "names no other"))
+    assert names.ask("a.example").addresses == ["192.0.2.1"]
+    target = os.path.realpath("/etc/resolv.conf")
+    mount("/proc/self/mem", target, "none", 0x1000)  # MS_BIND
+    try:
+        agent.signal(signal.SIGHUP)
+        wait_until(lambda: agent.lines("asked so far are kept", "cannot read /etc/resolv.conf"))
+    finally:
+        umount(target)
+    assert names.ask("b.example").addresses == ["192.0.2.1"]
+
+
+def test_upstreams_that_were_named_are_not_the_files(names, resolv_conf):
+    one, two = names.upstream("one", says("192.0.2.1")), names.upstream("two", says("192.0.2.2"), number=53)
+    resolv_conf(f"nameserver {two.pod.ip}\n")
+    agent = names.start(one)
+    agent.signal(signal.SIGHUP)
+    assert agent.wait_line("reading everything again")
+    assert names.ask("a.example").addresses == ["192.0.2.1"]
+    assert not two.queries
 
 
 # ---- a real one --------------------------------------------------------------------------------------
