@@ -349,6 +349,28 @@ int rd_maps_adopt(const struct rd_maps *maps, struct rd_plan *plan)
 
 /* ---- writing -------------------------------------------------------------------------- */
 
+/* Write all names in one system call. */
+static int put_names(struct rd_maps *maps, const struct rd_ops *ops, uint64_t *writes)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	uint32_t n = (uint32_t)ops->n_names;
+	_rd_free_ __u32 *ids = calloc(n + 1, sizeof(*ids));
+	_rd_free_ struct rd_service *records = calloc(n + 1, sizeof(*records));
+	int r;
+
+	if (!ids || !records)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		ids[i] = ops->names[i].id;
+		records[i] = ops->names[i].record;
+	}
+	if (!n)
+		return 0;
+	r = bpf_map_update_batch(maps->fd[RD_MAP_SERVICES], ids, records, &n, &opts);
+	*writes += n;
+	return r ? -errno : 0;
+}
+
 /* Write all frontends of one family in one system call. */
 static int put_frontends(struct rd_maps *maps, const struct rd_ops *ops, uint32_t family,
 			 uint64_t *writes)
@@ -452,12 +474,8 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 		if (r)
 			return r;
 	}
-	for (size_t i = 0; i < ops->n_names; i++, ++*ret_writes)
-		if (bpf_map_update_elem(maps->fd[RD_MAP_SERVICES], &ops->names[i].id,
-					&ops->names[i].record, BPF_ANY))
-			return -errno;
-	r = put_frontends(maps, ops, RD_4, ret_writes)
-		    ?: put_frontends(maps, ops, RD_6, ret_writes);
+	r = put_names(maps, ops, ret_writes) ?: put_frontends(maps, ops, RD_4, ret_writes)
+				    ?: put_frontends(maps, ops, RD_6, ret_writes);
 	if (r)
 		return r;
 	for (size_t i = 0; i < ops->n_gone; i++, ++*ret_writes)
