@@ -193,8 +193,11 @@ bench-datapath: $(B)/tests/bench/datapath
 	$(Q)$<
 
 .PHONY: bench-observe
-bench-observe: $(B)/tests/bench/observe
-	$(Q)$<
+bench-observe:
+	$(Q)scripts/deps bench
+	$(Q)$(MAKE) --no-print-directory all $(B)/tests/bench/load
+	$(Q)$(BENCH) observe --out bench-results/observe.json
+	$(Q)scripts/bench-report --to redial@1 bench-results/observe.json
 
 .PHONY: bench-control
 bench-control: all

@@ -107,6 +107,8 @@ MODES = {
     "quick": Mode((1, 10000), ("iptables-legacy", "nftables"), tuple(w for w in WORKS if not w.is_full_only),
                   40, 3, 4, 3, 1),
     "full": Mode((1, 100, 1000, 10000), RULES, WORKS, 60, 5, 10, 5, 2),
+    # What it costs to be watched.
+    "observe": Mode((1,), (), tuple(w for w in WORKS if w.name in ("tcp-short", "tcp-short-asleep")), 150, 1, 0, 0, 0),
     "check": Mode((10000,), (), tuple(w for w in WORKS if not w.is_full_only), 60, 1, 0, 0, 0),
     # Does the benchmark itself work?
     "smoke": Mode((1, 100), RULES, WORKS, 3, 1, 2, 1, 1),
@@ -418,9 +420,18 @@ class Rules:
 class Redial:
     """An agent with a bpffs and a cgroup of its own; on the node without rules."""
 
-    def __init__(self, bench, size, is_udp=False):
+    # What is watched besides, and by which options of `run` or command.
+    VARIANTS = {
+        "redial": ((), ()),
+        "redial-outcomes": (("--track-outcomes", "on"), ()),
+        "redial-monitor-refused": ((), ("monitor", "--refused")),
+        "redial-monitor": ((), ("monitor",)),
+    }
+
+    def __init__(self, bench, size, is_udp=False, variant="redial"):
         self.bench, self.size, self.is_udp = bench, size, is_udp
-        self.kind = "redial-udp" if is_udp else "redial"
+        self.kind = "redial-udp" if is_udp else variant
+        self.options, self.watcher = self.VARIANTS[variant]
         self.name = f"{self.kind}@{size}"
         self.directory = bench.directory / self.name
         self.directory.mkdir()
@@ -435,7 +446,7 @@ class Redial:
     def start(self):
         command = [
             self.bench.redial, "run", "--manifests", self.manifests, "--bpffs", self.bpffs,
-            "--cgroup", self.parent_cgroup, "--node-name", "node1",
+            "--cgroup", self.parent_cgroup, "--node-name", "node1", *self.options,
         ]
         with open(self.log, "wb") as log:
             began = time.monotonic_ns()
@@ -472,11 +483,21 @@ class Redial:
             "peak_mb": self._peak_mb(),
         }
 
+    def _watch(self):
+        """Its output is read, and thrown away, on the servers' processor."""
+        watcher = subprocess.Popen(  # pylint: disable=consider-using-with
+            [str(self.bench.redial), *self.watcher, "--bpffs", str(self.bpffs)], stdout=subprocess.DEVNULL,
+            preexec_fn=in_netns(self.bench.plain.host, cpu=SERVER_CPU),
+        )
+        self.bench.undo.callback(end, watcher)
+
     def _sync(self):
         probe = Probe(self.bench.plain, self.bench.plain.clients(), self.cgroup, self.size)
         figures = self._figures(self.start(), probe, 0)
         harness.wait_until(lambda: "in sync" in self.log.read_text(encoding="utf-8"), "redial is in sync")
         (line,) = [line for line in self.log.read_text(encoding="utf-8").splitlines() if "in sync" in line]
+        if self.watcher:
+            self._watch()
         # From its store to the maps, without reading files.
         figures["store_ms"] = sum(int(value) for value in re.findall(r"(?:resolve|plan|apply)_us=(\d+)", line)) / 1e3
         return figures
@@ -617,6 +638,9 @@ class Bench:
         for size in self.mode.sizes:
             for kind in (*self.mode.rules, "redial"):
                 self._add(Redial(self, size) if kind == "redial" else Rules(self, kind, size))
+        for variant in Redial.VARIANTS if self.mode is MODES["observe"] else ():
+            if variant != "redial":
+                self._add(Redial(self, largest, variant=variant))
         if any(work.is_udp_population for work in self.mode.works):
             self._add(Redial(self, largest, is_udp=True))
 
