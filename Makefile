@@ -207,6 +207,7 @@ bench-control: all
 bench-dns: all
 	$(Q)scripts/deps bench
 	$(Q)scripts/sandbox $(PYTHON) tests/bench/bench_dns.py $(BENCH_DNS)
+	$(Q)scripts/sandbox $(PYTHON) tests/bench/bench_dns_change.py
 
 deps:
 	$(Q)scripts/deps
