@@ -145,12 +145,11 @@ static int parse_addresses(struct rd_dns_local *local, struct rd_error *error)
 	struct rd_dns *here = &local->here;
 
 	for (const char *const *text = local->config.addresses; *text; text++) {
-		static const uint8_t any[16];
 		struct rd_ip ip;
 		uint16_t port;
 
 		if (rd_ip_port_parse(*text, &ip, &port) || rd_ip_is_loopback(&ip) ||
-		    !memcmp(ip.bytes, any, sizeof(any)))
+		    rd_ip_is_any(&ip))
 			continue;
 		if (ip.family == RD_FAMILY_6 && !here->port6) {
 			memcpy(here->addr6, ip.bytes, sizeof(here->addr6));

@@ -186,13 +186,6 @@ bool rd_dns_server_is_idle(const struct rd_dns_server *server)
 
 /* ---- where it serves ------------------------------------------------------------------- */
 
-static bool is_wildcard(const struct rd_ip *ip)
-{
-	static const uint8_t zeros[16];
-
-	return !memcmp(ip->bytes, zeros, sizeof(zeros));
-}
-
 static int listen_at(struct rd_dns_server *server, const struct rd_dns_server_config *config,
 		     const char *text, struct rd_error *error)
 {
@@ -208,7 +201,7 @@ static int listen_at(struct rd_dns_server *server, const struct rd_dns_server_co
 	r = rd_dns_udp_listen(server->udp, &ip, port, config->mark, error)
 		    ?: rd_dns_tcp_listen(server->tcp, &ip, port, config->mark, error);
 	own = &server->own[ip.family == RD_FAMILY_6];
-	if (!r && !own->family && !is_wildcard(&ip))
+	if (!r && !own->family && !rd_ip_is_any(&ip))
 		*own = ip;
 	return r;
 }

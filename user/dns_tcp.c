@@ -346,29 +346,11 @@ static void on_accept_failed(struct evconnlistener *listener, void *context)
 	end_idlest(context);
 }
 
-static socklen_t to_address(const struct rd_ip *ip, uint16_t port, struct sockaddr_storage *to)
-{
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
-	struct sockaddr_in *in = (struct sockaddr_in *)to;
-
-	memset(to, 0, sizeof(*to));
-	if (ip->family == RD_FAMILY_6) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		memcpy(&in6->sin6_addr, ip->bytes, 16);
-		return sizeof(*in6);
-	}
-	in->sin_family = AF_INET;
-	in->sin_port = htons(port);
-	memcpy(&in->sin_addr, ip->bytes, 4);
-	return sizeof(*in);
-}
-
 int rd_dns_tcp_listen(struct rd_dns_tcp *tcp, const struct rd_ip *ip, uint16_t port, uint32_t mark,
 		      struct rd_error *error)
 {
 	struct sockaddr_storage address;
-	socklen_t length = to_address(ip, port, &address);
+	socklen_t length = rd_ip_sockaddr(ip, port, &address);
 	_rd_close_ int fd =
 		socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct evconnlistener *listener;

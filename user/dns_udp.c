@@ -282,28 +282,6 @@ static void on_readable(evutil_socket_t fd, short what, void *context)
 
 /* ---- sockets ----------------------------------------------------------------------------- */
 
-static socklen_t to_address(const struct rd_ip *ip, uint16_t port, union address *to)
-{
-	memset(to, 0, sizeof(*to));
-	if (ip->family == RD_FAMILY_6) {
-		to->in6.sin6_family = AF_INET6;
-		to->in6.sin6_port = htons(port);
-		memcpy(&to->in6.sin6_addr, ip->bytes, 16);
-		return sizeof(to->in6);
-	}
-	to->in.sin_family = AF_INET;
-	to->in.sin_port = htons(port);
-	memcpy(&to->in.sin_addr, ip->bytes, 4);
-	return sizeof(to->in);
-}
-
-static bool is_wildcard(const struct rd_ip *ip)
-{
-	static const uint8_t zeros[16];
-
-	return !memcmp(ip->bytes, zeros, sizeof(zeros));
-}
-
 static int set_options(int fd, const struct rd_ip *ip, uint32_t mark)
 {
 	int yes = 1, queue = QUEUE_BYTES;
@@ -311,8 +289,8 @@ static int set_options(int fd, const struct rd_ip *ip, uint32_t mark)
 
 	if (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &yes, sizeof(yes)))
 		return -errno;
-	if (is_wildcard(ip) && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
-					  v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &yes, sizeof(yes)))
+	if (rd_ip_is_any(ip) && setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+					   v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &yes, sizeof(yes)))
 		return -errno;
 	if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof(mark)))
 		return -errno;
@@ -348,10 +326,9 @@ static int open_socket(struct rd_dns_udp *udp, const struct rd_ip *ip, uint16_t 
 		       bool first)
 {
 	struct socket *item = &udp->sockets[udp->n_sockets];
-	union address address;
-	socklen_t length = to_address(ip, port, &address);
-	_rd_close_ int fd =
-		socket(address.any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_storage address;
+	socklen_t length = rd_ip_sockaddr(ip, port, &address);
+	_rd_close_ int fd = socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int yes = 1, r;
 
 	if (fd < 0)
@@ -360,7 +337,7 @@ static int open_socket(struct rd_dns_udp *udp, const struct rd_ip *ip, uint16_t 
 	/* Whoever else has the port: the first socket is bound without sharing it. */
 	if (!r && !first && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &yes, sizeof(yes)))
 		r = -errno;
-	if (!r && bind(fd, &address.any, length))
+	if (!r && bind(fd, (struct sockaddr *)&address, length))
 		r = -errno;
 	if (!r && first)
 		return 0;
@@ -374,7 +351,7 @@ static int open_socket(struct rd_dns_udp *udp, const struct rd_ip *ip, uint16_t 
 	}
 	item->udp = udp;
 	item->fd = fd;
-	item->wildcard = is_wildcard(ip);
+	item->wildcard = rd_ip_is_any(ip);
 	fd = -1;
 	udp->n_sockets++;
 	return 0;

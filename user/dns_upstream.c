@@ -283,26 +283,6 @@ static void lose(struct attempt *attempt)
 
 /* ---- sockets --------------------------------------------------------------------------------- */
 
-static socklen_t fill_address(const struct rd_dns_server_address *address,
-			      struct sockaddr_storage *storage)
-{
-	struct sockaddr_in *ip4 = (struct sockaddr_in *)storage;
-	struct sockaddr_in6 *ip6 = (struct sockaddr_in6 *)storage;
-
-	memset(storage, 0, sizeof(*storage));
-	if (address->ip.family == RD_FAMILY_4) {
-		ip4->sin_family = AF_INET;
-		ip4->sin_port = htons(address->port);
-		memcpy(&ip4->sin_addr, address->ip.bytes, 4);
-		return sizeof(*ip4);
-	}
-	ip6->sin6_family = AF_INET6;
-	ip6->sin6_port = htons(address->port);
-	ip6->sin6_scope_id = address->scope;
-	memcpy(&ip6->sin6_addr, address->ip.bytes, 16);
-	return sizeof(*ip6);
-}
-
 /* Every kind of "unreachable" is an error then, not only a refusal. */
 static void report_errors(int fd, sa_family_t family)
 {
@@ -320,11 +300,14 @@ static int open_socket(struct attempt *attempt, int type)
 {
 	const struct rd_dns_upstream_config *config = &attempt->pending->upstreams->config;
 	struct sockaddr_storage to;
-	socklen_t n = fill_address(&attempt->server->address, &to);
+	const struct rd_dns_server_address *address = &attempt->server->address;
+	socklen_t n = rd_ip_sockaddr(&address->ip, address->port, &to);
 	_rd_close_ int fd = socket(to.ss_family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
 		return -errno;
+	if (to.ss_family == AF_INET6)
+		((struct sockaddr_in6 *)&to)->sin6_scope_id = address->scope;
 	/* Without the privilege the mark is missing, and with it what it is for. */
 	if (config->mark)
 		(void)setsockopt(fd, SOL_SOCKET, SO_MARK, &config->mark, sizeof(config->mark));

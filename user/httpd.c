@@ -72,29 +72,11 @@ void rd_httpd_free(struct rd_httpd *httpd)
 	free(httpd);
 }
 
-static socklen_t to_sockaddr(const struct rd_ip *ip, uint16_t port, struct sockaddr_storage *to)
-{
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)to;
-	struct sockaddr_in *in = (struct sockaddr_in *)to;
-
-	memset(to, 0, sizeof(*to));
-	if (ip->family == RD_FAMILY_6) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		memcpy(&in6->sin6_addr, ip->bytes, 16);
-		return sizeof(*in6);
-	}
-	in->sin_family = AF_INET;
-	in->sin_port = htons(port);
-	memcpy(&in->sin_addr, ip->bytes, 4);
-	return sizeof(*in);
-}
-
 int rd_httpd_listen(struct rd_httpd *httpd, const struct rd_ip *ip, uint16_t port,
 		    struct rd_error *error)
 {
 	struct sockaddr_storage address;
-	socklen_t length = to_sockaddr(ip, port, &address);
+	socklen_t length = rd_ip_sockaddr(ip, port, &address);
 	_rd_close_ int fd =
 		socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	char text[RD_IP_PORT_TEXT];

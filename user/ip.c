@@ -168,3 +168,28 @@ struct rd_ip rd_ip_from_bytes(enum rd_ip_family family, const uint8_t *bytes)
 	memcpy(ip.bytes, bytes, family == RD_FAMILY_4 ? 4 : 16);
 	return ip;
 }
+
+bool rd_ip_is_any(const struct rd_ip *ip)
+{
+	static const uint8_t zeros[16];
+
+	return !memcmp(ip->bytes, zeros, sizeof(zeros));
+}
+
+socklen_t rd_ip_sockaddr(const struct rd_ip *ip, uint16_t port, struct sockaddr_storage *ret_to)
+{
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ret_to;
+	struct sockaddr_in *in = (struct sockaddr_in *)ret_to;
+
+	memset(ret_to, 0, sizeof(*ret_to));
+	if (ip->family == RD_FAMILY_6) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(port);
+		memcpy(&in6->sin6_addr, ip->bytes, 16);
+		return sizeof(*in6);
+	}
+	in->sin_family = AF_INET;
+	in->sin_port = htons(port);
+	memcpy(&in->sin_addr, ip->bytes, 4);
+	return sizeof(*in);
+}

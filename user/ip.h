@@ -5,6 +5,7 @@
 #ifndef REDIAL_IP_H
 #define REDIAL_IP_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -54,9 +55,14 @@ const char *rd_ip_port_format(const struct rd_ip *ip, uint16_t port, char *buffe
 int rd_ip_compare(const struct rd_ip *a, const struct rd_ip *b);
 /* 127.0.0.0/8 or ::1. */
 bool rd_ip_is_loopback(const struct rd_ip *ip);
+/* 0.0.0.0 or ::, all addresses of the family. */
+bool rd_ip_is_any(const struct rd_ip *ip);
 bool rd_cidr_contains(const struct rd_cidr *cidr, const struct rd_ip *ip);
 
 /* From an address field of abi.h: 4 bytes are read for IPv4, 16 for IPv6. */
 struct rd_ip rd_ip_from_bytes(enum rd_ip_family family, const uint8_t *bytes);
+
+/* As the kernel takes it. Port in host order. Returns its length. */
+socklen_t rd_ip_sockaddr(const struct rd_ip *ip, uint16_t port, struct sockaddr_storage *ret_to);
 
 #endif
