@@ -221,7 +221,11 @@ int rd_getpeername6(struct bpf_sock_addr *ctx)
 SEC("cgroup/sock_release")
 int rd_sock_release(struct bpf_sock *ctx)
 {
-	rd_socket_release(bpf_get_socket_cookie(ctx));
+	__u64 cookie = rd_has_rdonly_cast ? rd_cookie_of(ctx) : bpf_get_socket_cookie(ctx);
+
+	if (!cookie)
+		return RD_PROCEED;
+	rd_socket_release(cookie);
 	if (rd_has_storage(ctx))
 		rd_count_close(bpf_sk_storage_get(&rd_spill, ctx, 0, 0));
 	return RD_PROCEED;
