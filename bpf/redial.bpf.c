@@ -62,10 +62,11 @@ static __always_inline int rd_redial(struct bpf_sock_addr *ctx, enum rd_form for
 		rd_socket_forget(ctx);
 		return RD_PROCEED;
 	}
-	rd_count_connect(&found, &choice);
-	rd_tell(ctx, form, &dialled, &found, &choice, RD_CONNECTED);
 	rd_socket_remember(ctx, form, &dialled, &choice, found.service);
 	rd_peer_store(ctx, form, &choice.peer);
+	rd_tell(ctx, form, &dialled, &found, &choice, RD_CONNECTED);
+	/* Last: it waits for the backend's cache line, and all after it would as well. */
+	rd_count_connect(&found, &choice);
 	return RD_PROCEED;
 }
 
