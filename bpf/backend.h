@@ -90,7 +90,7 @@ static __always_inline _Bool rd_affinity_find(const struct rd_client *client,
 	struct rd_pinned *pinned = bpf_map_lookup_elem(&rd_affinity, client);
 	struct rd_peer peer = {};
 
-	if (!pinned || now - pinned->used_ns >= found->affinity_seconds * 1000000000ULL)
+	if (!pinned || now - pinned->used_ns >= rd_word_affinity(found->word) * 1000000000ULL)
 		return 0;
 	rd_addr_load(peer.addr, pinned->addr, form);
 	peer.port = pinned->port;
@@ -132,7 +132,7 @@ static __always_inline _Bool rd_backend_choose(struct bpf_sock_addr *ctx,
 					       struct rd_choice *ret_choice)
 {
 	ret_choice->again = 0;
-	if (rd_word_flags(found->word) & RD_FLAG_AFFINITY)
+	if (rd_word_affinity(found->word))
 		return rd_backend_pinned(ctx, found, form, ret_choice);
 	return rd_backend_random(found->word, form, ret_choice);
 }

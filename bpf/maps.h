@@ -13,6 +13,9 @@
 
 #include "redial/abi.h"
 
+/* Places of rd_frontends, but for the last RD_PROBES: two to this power. */
+const volatile __u32 rd_frontend_bits = 0;
+
 /* Slots of rd_sockets less one; a power of two less one. */
 const volatile __u32 rd_socket_mask = 0;
 
@@ -36,20 +39,12 @@ const volatile __u32 rd_excluded_netnss = 0;
 const volatile __u64 rd_excluded_netns[RD_EXCLUDED] = {};
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
-	__type(key, struct rd_key4);
+	__type(key, __u32);
 	__type(value, struct rd_frontend);
-} rd_frontends4 SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1);
-	__type(key, struct rd_key6);
-	__type(value, struct rd_frontend);
-} rd_frontends6 SEC(".maps");
+} rd_frontends SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -8,16 +8,17 @@
 #include "address.h"
 #include "maps.h"
 
-/* A recycled element is met at most once in a great while, several in a row
- * never: the agent would have to rewrite the table between two instructions,
- * again and again. */
+/* A frontend changes its place while one looks for it at most once in a great
+ * while, several times never: the agent would have to go through a grace period
+ * between two instructions, again and again. */
 #define RD_LOOKUP_TRIES 4
 
-/* A frontend's value, as one reader saw it. */
+#define RD_NOWHERE 0xffffffffU
+
+/* A frontend, as one reader saw it. */
 struct rd_found {
 	__u64 word;
 	__u32 service;
-	__u32 affinity_seconds;
 	_Bool local; /* the policy Local took its endpoints away */
 };
 
@@ -34,50 +35,56 @@ static __always_inline _Bool rd_filter_has(const struct rd_filter *filter, __u32
 }
 
 /*
+ * The place of the live frontend with this key, RD_NOWHERE if there is none.
+ *
+ * A global function: the verifier walks the loop once by itself.
+ */
+__noinline __u32 rd_frontend_search(const struct rd_key *key, __u32 home)
+{
+	if (!key)
+		return RD_NOWHERE;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < RD_PROBES; i++) {
+		__u32 place = home + i;
+		const struct rd_frontend *frontend = bpf_map_lookup_elem(&rd_frontends, &place);
+
+		if (!frontend || !frontend->key.tail)
+			break;
+		if (frontend->key.tail == key->tail &&
+		    rd_addr_equal(frontend->key.addr, (const __be32 *)key->addr, RD_FORM_IP6) &&
+		    frontend->word)
+			return place;
+	}
+	return RD_NOWHERE;
+}
+
+/*
  * Find the frontend with this key.
  *
  * @ret_found: untouched when nothing is found
  */
-static __always_inline _Bool rd_frontend_get(const __be32 *addr, __u16 port, __u8 protocol,
-					     __u8 scope, enum rd_form form,
-					     struct rd_found *ret_found)
+static __always_inline _Bool rd_frontend_get(const struct rd_filter *filter, const __be32 *addr,
+					     __u16 port, __u8 protocol, enum rd_scope scope,
+					     enum rd_form form, struct rd_found *ret_found)
 {
-	struct rd_key4 key4 = {};
-	struct rd_key6 key6 = {};
-	__u16 fingerprint = rd_fingerprint(rd_addr_fold(addr, form), port, protocol, scope);
+	struct rd_key key = {
+		.port = port, .protocol = protocol, .family = rd_family(form), .scope = scope};
+	const volatile struct rd_frontend *frontend;
+	__u32 place;
+	__u64 word;
 
-	if (form == RD_FORM_IP6) {
-		rd_addr_store(key6.addr, addr, form);
-		key6.port = port;
-		key6.protocol = protocol;
-		key6.scope = scope;
-	} else {
-		rd_addr_store(key4.addr, addr, form);
-		key4.port = port;
-		key4.protocol = protocol;
-		key4.scope = scope;
-	}
-
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < RD_LOOKUP_TRIES; i++) {
-		const volatile struct rd_frontend *frontend =
-			form == RD_FORM_IP6 ? bpf_map_lookup_elem(&rd_frontends6, &key6)
-					    : bpf_map_lookup_elem(&rd_frontends4, &key4);
-		struct rd_found found = {};
-
-		if (!frontend)
-			return 0;
-		found.word = frontend->word;
-		found.service = frontend->service;
-		found.affinity_seconds = frontend->affinity_seconds;
-		/* The rest belongs to the word if that has not changed meanwhile. */
-		if (rd_word_fingerprint(found.word) == fingerprint &&
-		    frontend->word == found.word) {
-			*ret_found = found;
-			return 1;
-		}
-	}
-	return 0;
+	rd_addr_store(key.addr, addr, form);
+	place = rd_key_home(filter->multiplier, rd_frontend_bits, (const __u32 *)key.addr, key.tail,
+			    rd_family(form));
+	place = rd_frontend_search(&key, place);
+	frontend = bpf_map_lookup_elem(&rd_frontends, &place);
+	if (!frontend)
+		return 0;
+	word = frontend->word;
+	if (!word)
+		return 0;
+	*ret_found = (struct rd_found){.word = word, .service = frontend->service};
+	return 1;
 }
 
 /*
@@ -86,8 +93,10 @@ static __always_inline _Bool rd_frontend_get(const __be32 *addr, __u16 port, __u
  * node's, with the policy Local, those of that node do (C12): if it has some,
  * its address is a frontend, and what is found here is a refusal.
  */
-static __always_inline _Bool rd_node_port_get(struct bpf_sock_addr *ctx, const struct rd_peer *peer,
-					      enum rd_form form, struct rd_found *ret_found)
+static __always_inline _Bool rd_node_port_get(struct bpf_sock_addr *ctx,
+					      const struct rd_filter *filter,
+					      const struct rd_peer *peer, enum rd_form form,
+					      struct rd_found *ret_found)
 {
 	struct rd_nodeaddr address = {.family = rd_family(form)};
 	__be32 any[4] = {};
@@ -98,7 +107,8 @@ static __always_inline _Bool rd_node_port_get(struct bpf_sock_addr *ctx, const s
 	node = bpf_map_lookup_elem(&rd_nodeaddrs, &address);
 	if (!node || (*node == RD_NODE_LOOPBACK && bpf_get_netns_cookie(ctx) != rd_host_netns))
 		return 0;
-	if (!rd_frontend_get(any, peer->port, ctx->protocol, RD_SCOPE_NODE_PORT, form, &found))
+	if (!rd_frontend_get(filter, any, peer->port, ctx->protocol, RD_SCOPE_NODE_PORT, form,
+			     &found))
 		return 0;
 	found.local = *node == RD_NODE_OTHER && rd_word_flags(found.word) & RD_FLAG_LOCAL;
 	if (found.local)
@@ -125,20 +135,38 @@ static __always_inline _Bool rd_is_excluded(struct bpf_sock_addr *ctx)
 	return 0;
 }
 
-/* Find the Service that `peer` is an address of, for this process. */
-static __always_inline _Bool rd_service_find(struct bpf_sock_addr *ctx,
+static __always_inline _Bool rd_service_look(struct bpf_sock_addr *ctx,
 					     const struct rd_filter *filter,
 					     const struct rd_peer *peer, enum rd_form form,
 					     struct rd_found *ret_found)
 {
 	__u32 fold = rd_addr_fold(peer->addr, form);
 
-	return ((rd_filter_has(filter, rd_filter_address_bit(fold)) &&
-		 rd_frontend_get(peer->addr, peer->port, ctx->protocol, RD_SCOPE_ADDRESS, form,
-				 ret_found)) ||
-		(rd_filter_has(filter, rd_filter_port_bit(peer->port)) &&
-		 rd_node_port_get(ctx, peer, form, ret_found))) &&
-	       !rd_is_excluded(ctx);
+	return (rd_filter_has(filter, rd_filter_address_bit(fold)) &&
+		rd_frontend_get(filter, peer->addr, peer->port, ctx->protocol, RD_SCOPE_ADDRESS,
+				form, ret_found)) ||
+	       (rd_filter_has(filter, rd_filter_port_bit(peer->port)) &&
+		rd_node_port_get(ctx, filter, peer, form, ret_found));
+}
+
+/* Find the Service that `peer` is an address of, for this process. */
+static __always_inline _Bool rd_service_find(struct bpf_sock_addr *ctx,
+					     const struct rd_filter *filter,
+					     const struct rd_peer *peer, enum rd_form form,
+					     struct rd_found *ret_found)
+{
+	const volatile __u64 *epoch = &filter->epoch;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < RD_LOOKUP_TRIES; i++) {
+		__u64 before = *epoch;
+
+		if (rd_service_look(ctx, filter, peer, form, ret_found))
+			return !rd_is_excluded(ctx);
+		if (*epoch == before)
+			break;
+	}
+	return 0;
 }
 
 #endif

@@ -630,7 +630,10 @@ static int grace(struct agent *agent)
 
 static bool is_limbo_large(const struct agent *agent)
 {
-	return rd_plan_limbo(&agent->plan) > agent->plan.limits.max_slots / 8;
+	const struct rd_plan *plan = &agent->plan;
+
+	return rd_plan_limbo(plan) > plan->limits.max_slots / 8 ||
+	       plan->places.limbo_count > plan->places.size / 8;
 }
 
 static int plan_and_apply(struct agent *agent, struct rd_name_set *names)
@@ -685,8 +688,7 @@ static void note_all_programmed(struct agent *agent, struct rd_name_set *names)
 static int adopt(struct agent *agent)
 {
 	struct rd_maps *maps = rd_datapath_maps(agent->datapath);
-	struct rd_limits limits =
-		rd_limits_of(agent->config->max_services, agent->config->max_backends);
+	struct rd_limits limits = rd_maps_limits(maps);
 	int r;
 
 	rd_plan_free(&agent->plan);

@@ -31,7 +31,7 @@ struct question {
 	const struct rd_settings *settings;
 	struct rd_view *view;
 	struct rd_table *tables;
-	struct rd_frontend_key key; /* what was dialled */
+	struct rd_key key; /* what was dialled */
 	struct rd_ip ip;
 	uint32_t pid;			  /* 0: only a network namespace is known */
 	uint64_t netns;			  /* cookie; 0: not known */
@@ -70,7 +70,7 @@ static void decide(struct question *q, const char *verdict, const char *because)
 
 static bool is_ipv6(const struct question *q)
 {
-	return q->key.family == RD_6;
+	return q->key.family == RD_IPV6;
 }
 
 /* ---- whose connect, and which programs it meets --------------------------------- */
@@ -174,29 +174,22 @@ static bool filter_has_address(const struct question *q)
 {
 	uint32_t words[4];
 
-	memcpy(words, q->key.key.addr, sizeof(words));
+	memcpy(words, q->key.addr, sizeof(words));
 	return filter_has(q, rd_filter_address_bit(words[0] ^ words[1] ^ words[2] ^ words[3]));
 }
 
 /* Take the frontend with this key, if it is in the maps. */
-static bool take_frontend(struct question *q, const struct rd_frontend_key *key)
+static bool take_frontend(struct question *q, const struct rd_key *key)
 {
-	const struct rd_planned *owner = rd_plan_owner(&q->view->plan, key);
-	const struct rd_planned_frontend *frontend;
+	const struct rd_planned_frontend *frontend = rd_plan_frontend(&q->view->plan, key);
 
-	if (!owner)
+	if (!frontend)
 		return false;
-	LIST_FOREACH(frontend, &owner->frontends, of_service)
-	{
-		if (memcmp(&frontend->key, key, sizeof(*key)))
-			continue;
-		q->service = owner;
-		q->frontend = frontend->actual;
-		q->port = rd_plan_port(&q->view->plan, frontend->actual.service);
-		q->scope = key->key.scope;
-		return q->port != NULL;
-	}
-	return false;
+	q->service = frontend->service;
+	q->frontend = frontend->wanted;
+	q->port = rd_plan_port(&q->view->plan, frontend->wanted.service);
+	q->scope = key->scope;
+	return q->port != NULL;
 }
 
 static void find_node_port(struct question *q, const struct rd_constants *constants)
@@ -206,7 +199,7 @@ static void find_node_port(struct question *q, const struct rd_constants *consta
 		[RD_NODE_OTHER] = "another node's",
 		[RD_NODE_LOOPBACK] = "this node's loopback",
 	};
-	struct rd_frontend_key key = q->key;
+	struct rd_key key = q->key;
 	uint32_t node;
 
 	if (!rd_inspect_node(&q->view->maps, &q->ip, &node) || node >= RD_ARRAY_SIZE(kinds)) {
@@ -218,8 +211,8 @@ static void find_node_port(struct question *q, const struct rd_constants *consta
 		step(q, "node address", "of the node's own network namespace, which this is not");
 		return;
 	}
-	memset(key.key.addr, 0, sizeof(key.key.addr));
-	key.key.scope = RD_SCOPE_NODE_PORT;
+	memset(key.addr, 0, sizeof(key.addr));
+	key.scope = RD_SCOPE_NODE_PORT;
 	if (take_frontend(q, &key))
 		q->local = node == RD_NODE_OTHER && rd_word_flags(q->frontend.word) & RD_FLAG_LOCAL;
 }
@@ -227,7 +220,7 @@ static void find_node_port(struct question *q, const struct rd_constants *consta
 static void find_service(struct question *q, const struct rd_constants *constants)
 {
 	bool address = filter_has_address(q);
-	bool port = filter_has(q, rd_filter_port_bit(q->key.key.port));
+	bool port = filter_has(q, rd_filter_port_bit(q->key.port));
 
 	step(q, "filter", "the address %s a Service's, the port %s a NodePort",
 	     address ? "may be" : "is not", port ? "may be" : "is not");
@@ -237,7 +230,7 @@ static void find_service(struct question *q, const struct rd_constants *constant
 		find_node_port(q, constants);
 	if (!q->service) {
 		step(q, "frontend", "none for %s port %u at this address",
-		     rd_protocol_name(q->key.key.protocol), q->key.key.port);
+		     rd_protocol_name(q->key.protocol), q->key.port);
 		decide(q, "left alone", "no Service has this address, port and protocol");
 		return;
 	}
@@ -334,7 +327,7 @@ static void explain_affinity(struct question *q)
 	char text[RD_IP_PORT_TEXT];
 	struct rd_pinned pinned;
 
-	if (!(rd_word_flags(q->frontend.word) & RD_FLAG_AFFINITY)) {
+	if (!q->frontend.affinity_seconds) {
 		step(q, "affinity", "the Service has none: every backend has the same chance");
 		return;
 	}
@@ -447,8 +440,8 @@ static void reason(struct question *q, const struct rd_store *store)
 	const struct rd_object *node;
 	struct rd_locale locale = {0};
 	struct rd_dialled dialled = {.ip = q->ip,
-				     .port = q->key.key.port,
-				     .protocol = q->key.key.protocol,
+				     .port = q->key.port,
+				     .protocol = q->key.protocol,
 				     .scope = q->scope,
 				     .refused = q->local};
 	struct rd_object *service =
@@ -517,8 +510,8 @@ static void print_result(struct question *q)
 
 	rd_table_add(table, "%s", q->verdict);
 	rd_table_add(table, "%s", q->because);
-	rd_table_add(table, "%s", rd_ip_port_format(&q->ip, q->key.key.port, text));
-	rd_table_add(table, "%s", rd_protocol_name(q->key.key.protocol));
+	rd_table_add(table, "%s", rd_ip_port_format(&q->ip, q->key.port, text));
+	rd_table_add(table, "%s", rd_protocol_name(q->key.protocol));
 	rd_table_add(table, "%u", q->pid);
 	rd_table_add(table, "%llu", (unsigned long long)q->netns);
 	rd_table_add(table, "%s", q->service ? q->service->namespace : "");
@@ -572,10 +565,10 @@ static int set_address(struct question *q, struct rd_error *error)
 	    rd_ip_port_parse(q->settings->name, &q->ip, &port))
 		return rd_error_usage(error, "explain takes ADDRESS:PORT, such as 10.96.0.10:53 or "
 					     "[fd00::1]:53, or --pid N --fd M");
-	q->key.family = q->ip.family == RD_FAMILY_6 ? RD_6 : RD_4;
-	memcpy(q->key.key.addr, q->ip.bytes, sizeof(q->key.key.addr));
-	q->key.key.port = port;
-	q->key.key.protocol = q->settings->udp ? IPPROTO_UDP : IPPROTO_TCP;
+	q->key.family = q->ip.family == RD_FAMILY_6 ? RD_IPV6 : RD_IPV4;
+	memcpy(q->key.addr, q->ip.bytes, sizeof(q->key.addr));
+	q->key.port = port;
+	q->key.protocol = q->settings->udp ? IPPROTO_UDP : IPPROTO_TCP;
 	return 0;
 }
 

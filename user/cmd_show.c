@@ -103,12 +103,16 @@ static void format_cluster_ips(const struct rd_service *record, char *text, size
  * family. */
 static uint32_t count_endpoints(const struct rd_planned_port *port)
 {
-	uint32_t most[RD_FAMILIES] = {0};
+	uint32_t most4 = 0, most6 = 0;
 
-	for (size_t i = 0; i < port->n_ranges; i++)
-		if (port->ranges[i].count > most[port->ranges[i].family])
-			most[port->ranges[i].family] = port->ranges[i].count;
-	return most[RD_4] + most[RD_6];
+	for (size_t i = 0; i < port->n_ranges; i++) {
+		const struct rd_range *range = &port->ranges[i];
+		uint32_t *most = range->family == RD_FAMILY_6 ? &most6 : &most4;
+
+		if (range->count > *most)
+			*most = range->count;
+	}
+	return most4 + most6;
 }
 
 /* The affinity's seconds, and every address the port answers at:
@@ -123,19 +127,18 @@ static void add_frontends(const struct rd_planned *service, const struct rd_plan
 
 	LIST_FOREACH(frontend, &service->frontends, of_service)
 	{
-		const struct rd_frontend_key *key = &frontend->key;
-		struct rd_ip ip = rd_ip_from_bytes(key->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6,
-						   key->key.addr);
+		const struct rd_key *key = &frontend->wanted.key;
+		struct rd_ip ip = rd_ip_from_bytes(key->family, key->addr);
 		char one[RD_IP_PORT_TEXT];
 
 		if (frontend->wanted.service != port->id)
 			continue;
 		affinity = frontend->wanted.affinity_seconds;
-		if (key->key.scope == RD_SCOPE_NODE_PORT)
-			snprintf(one, sizeof(one), "%s:%u", key->family == RD_4 ? "*" : "[*]",
-				 key->key.port);
+		if (key->scope == RD_SCOPE_NODE_PORT)
+			snprintf(one, sizeof(one), "%s:%u", key->family == RD_IPV4 ? "*" : "[*]",
+				 key->port);
 		else
-			rd_ip_port_format(&ip, key->key.port, one);
+			rd_ip_port_format(&ip, key->port, one);
 		if (used + strlen(one) + 5 >= sizeof(text)) {
 			used += (size_t)snprintf(text + used, sizeof(text) - used, ",...");
 			break;
@@ -250,8 +253,7 @@ static void add_backends(const struct rd_view *view, const struct rd_planned *se
 
 		for (uint32_t s = 0; s < range->count; s++) {
 			const struct rd_slot *slot = &view->plan.slots[range->first + s];
-			struct rd_ip ip = rd_ip_from_bytes(
-				range->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6, slot->addr);
+			struct rd_ip ip = rd_ip_from_bytes(range->family, slot->addr);
 			char text[RD_IP_PORT_TEXT];
 
 			if (is_listed(view, port, i, slot))
@@ -437,15 +439,11 @@ static void add_maps(const struct rd_view *view, struct rd_table *table)
 	const uint32_t *entries = view->maps.entries;
 
 	for (int i = 0; i < RD_MAPS; i++) {
-		static const struct {
-			enum rd_map map;
-			uint32_t family;
-		} frontends[] = {{RD_MAP_FRONTENDS4, RD_4}, {RD_MAP_FRONTENDS6, RD_6}};
 		const char *name = rd_map_name((enum rd_map)i);
 
-		for (size_t f = 0; f < RD_FAMILIES; f++)
-			if (frontends[f].map == (enum rd_map)i)
-				add_fill(table, name, view->plan.n_frontends[f], entries[i]);
+		if (i == RD_MAP_FRONTENDS)
+			add_fill(table, name, view->plan.n_frontends,
+				 view->plan.limits.max_frontends);
 		if (i == RD_MAP_BACKENDS)
 			add_fill(table, name, view->plan.ranges.used_count, entries[i]);
 		if (i == RD_MAP_NODEADDRS)

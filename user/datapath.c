@@ -283,9 +283,8 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	struct rd_limits limits = rd_limits_of(dp->config.max_services, dp->config.max_backends);
 
 	switch (map) {
-	case RD_MAP_FRONTENDS4:
-	case RD_MAP_FRONTENDS6:
-		return limits.max_frontends;
+	case RD_MAP_FRONTENDS:
+		return rd_limits_places(&limits);
 	case RD_MAP_BACKENDS:
 	case RD_MAP_BACKEND_STATS:
 		return limits.max_slots;
@@ -437,7 +436,7 @@ static int take_maps(struct rd_datapath *dp)
 			return -errno;
 	}
 	dp->maps.writable = true;
-	return rd_maps_map(&dp->maps);
+	return rd_maps_map(&dp->maps) ?: rd_maps_seed(&dp->maps);
 }
 
 static bool has_kernel_function(const char *name)
@@ -520,6 +519,8 @@ static int load(struct rd_datapath *dp, struct rd_error *error)
 	if (!dp->skeleton)
 		return rd_error_set(error, -errno, "cannot open the BPF object: %s", last_warning);
 	dp->skeleton->rodata->rd_socket_mask = dp->config.socket_slots - 1;
+	dp->skeleton->rodata->rd_frontend_bits =
+		rd_limits_of(dp->config.max_services, dp->config.max_backends).frontend_bits;
 	dp->skeleton->rodata->rd_has_rdonly_cast = has_kernel_function("bpf_rdonly_cast");
 	dp->skeleton->rodata->rd_host_netns = rd_netns_cookie(NULL);
 	r = set_excluded(dp, error);

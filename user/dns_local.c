@@ -75,8 +75,7 @@ static size_t take_endpoints(const struct rd_plan *plan, const struct rd_planned
 
 		for (uint32_t s = 0; s < range->count && n < MOST_ENDPOINTS; s++) {
 			const struct rd_slot *slot = &plan->slots[range->first + s];
-			struct rd_ip ip = rd_ip_from_bytes(
-				range->family == RD_6 ? RD_FAMILY_6 : RD_FAMILY_4, slot->addr);
+			struct rd_ip ip = rd_ip_from_bytes(range->family, slot->addr);
 			bool known = false;
 
 			for (size_t k = 0; k < n; k++)

@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 static const char *const map_names[] = {
-	[RD_MAP_FRONTENDS4] = "rd_frontends4",
-	[RD_MAP_FRONTENDS6] = "rd_frontends6",
+	[RD_MAP_FRONTENDS] = "rd_frontends",
 	[RD_MAP_BACKENDS] = "rd_backends",
 	[RD_MAP_SOCKETS] = "rd_sockets",
 	[RD_MAP_SPILL] = "rd_spill",
@@ -48,6 +48,7 @@ static const struct mapped {
 	size_t value_size;
 	size_t pointer; /* offset in struct rd_maps */
 } mapped[] = {
+	{RD_MAP_FRONTENDS, sizeof(struct rd_frontend), offsetof(struct rd_maps, frontends)},
 	{RD_MAP_BACKENDS, sizeof(struct rd_slot), offsetof(struct rd_maps, backends)},
 	{RD_MAP_SOCKETS, sizeof(struct rd_socket), offsetof(struct rd_maps, sockets)},
 	{RD_MAP_FILTER, sizeof(struct rd_filter), offsetof(struct rd_maps, filter)},
@@ -105,6 +106,18 @@ void rd_maps_close(struct rd_maps *maps)
 		rd_close_cleanup(&maps->fd[i]);
 	rd_close_cleanup(&maps->life);
 	*maps = RD_MAPS_NONE;
+}
+
+int rd_maps_seed(struct rd_maps *maps)
+{
+	uint64_t drawn;
+
+	if (maps->filter->multiplier)
+		return 0;
+	if (getrandom(&drawn, sizeof(drawn), 0) != sizeof(drawn))
+		return -errno;
+	maps->filter->multiplier = drawn | 1;
+	return 0;
 }
 
 static int open_pin(const char *bpffs, enum rd_map map)
@@ -183,46 +196,33 @@ int rd_maps_open(const char *bpffs, struct rd_maps *ret_maps, struct rd_error *e
 
 struct rd_limits rd_limits_of(uint32_t max_services, uint32_t max_backends)
 {
-	return (struct rd_limits){
+	struct rd_limits limits = {
 		.max_services = max_services,
-		/* Five ports to four Services, and two addresses of a Service in each
-		 * family: an average, what is full is said by name. */
+		/* Five ports to four Services, and three addresses to each Service, node
+		 * ports among them: an average, what is full is said by name. */
 		.max_ports = max_services + (max_services + 3) / 4,
-		.max_frontends = max_services * 2,
+		.max_frontends = max_services * 3,
 		/* A changed set is written beside the old one before it replaces it, and
 		 * ranges wait for a grace period before they are used again. */
 		.max_slots = max_backends + max_backends / 8 + 64,
 	};
+
+	/* A quarter of the places stays free, so that look-ups are short. */
+	while ((3ULL << limits.frontend_bits) / 4 < limits.max_frontends)
+		limits.frontend_bits++;
+	return limits;
 }
 
 struct rd_limits rd_maps_limits(const struct rd_maps *maps)
 {
-	return (struct rd_limits){
-		.max_services = maps->entries[RD_MAP_FRONTENDS4] / 2,
-		.max_ports = maps->entries[RD_MAP_SERVICES],
-		.max_frontends = maps->entries[RD_MAP_FRONTENDS4],
-		.max_slots = maps->entries[RD_MAP_BACKENDS],
-	};
+	struct rd_limits limits = rd_limits_of(maps->entries[RD_MAP_SERVICES] * 4ULL / 5, 0);
+
+	limits.max_slots = maps->entries[RD_MAP_BACKENDS];
+	limits.multiplier = maps->filter->multiplier;
+	return limits;
 }
 
 /* ---- reading ----------------------------------------------------------------------- */
-
-static struct rd_key6 widen(const struct rd_key4 *key)
-{
-	struct rd_key6 wide = {.port = key->port, .protocol = key->protocol, .scope = key->scope};
-
-	memcpy(wide.addr, key->addr, sizeof(key->addr));
-	return wide;
-}
-
-static struct rd_key4 narrow(const struct rd_key6 *key)
-{
-	struct rd_key4 narrowed = {
-		.port = key->port, .protocol = key->protocol, .scope = key->scope};
-
-	memcpy(narrowed.addr, key->addr, sizeof(narrowed.addr));
-	return narrowed;
-}
 
 /*
  * Read a whole hash map.
@@ -297,29 +297,17 @@ static int adopt_services(const struct rd_maps *maps, struct rd_plan *plan)
 	return n < 0 ? (int)n : 0;
 }
 
-static int adopt_frontends(const struct rd_maps *maps, struct rd_plan *plan, uint32_t family)
+static int adopt_frontends(const struct rd_maps *maps, struct rd_plan *plan)
 {
-	enum rd_map map = family == RD_4 ? RD_MAP_FRONTENDS4 : RD_MAP_FRONTENDS6;
-	size_t key_size = family == RD_4 ? sizeof(struct rd_key4) : sizeof(struct rd_key6);
-	uint32_t entries = maps->entries[map];
-	_rd_free_ char *keys = calloc(entries, key_size);
-	_rd_free_ struct rd_frontend *values = calloc(entries, sizeof(*values));
-	int64_t n;
+	uint32_t places = rd_limits_places(&plan->limits);
+	int r = places > maps->entries[RD_MAP_FRONTENDS] ? -EPROTO : 0;
 
-	if (!keys || !values)
-		return -ENOMEM;
-	n = read_all(maps->fd[map], entries, keys, key_size, values, sizeof(*values));
-	for (int64_t i = 0; i < n; i++) {
-		const void *raw = keys + (size_t)i * key_size;
-		struct rd_frontend_key key = {.family = family};
-		int r;
+	for (uint32_t i = 0; !r && i < places; i++) {
+		struct rd_frontend frontend = maps->frontends[i];
 
-		key.key = family == RD_4 ? widen(raw) : *(const struct rd_key6 *)raw;
-		r = rd_plan_adopt_frontend(plan, &key, &values[i], maps->backends);
-		if (r)
-			return r;
+		r = rd_plan_adopt_frontend(plan, i, &frontend, maps->backends);
 	}
-	return n < 0 ? (int)n : 0;
+	return r;
 }
 
 static int adopt_nodes(const struct rd_maps *maps, struct rd_plan *plan)
@@ -343,8 +331,7 @@ int rd_maps_adopt(const struct rd_maps *maps, struct rd_plan *plan)
 {
 	int r = adopt_nodes(maps, plan);
 
-	return r ?: adopt_services(maps, plan) ?: adopt_frontends(maps, plan, RD_4)
-						     ?: adopt_frontends(maps, plan, RD_6);
+	return r ?: adopt_services(maps, plan) ?: adopt_frontends(maps, plan);
 }
 
 /* ---- writing -------------------------------------------------------------------------- */
@@ -371,42 +358,24 @@ static int put_names(struct rd_maps *maps, const struct rd_ops *ops, uint64_t *w
 	return r ? -errno : 0;
 }
 
-/* Write all frontends of one family in one system call. */
-static int put_frontends(struct rd_maps *maps, const struct rd_ops *ops, uint32_t family,
-			 uint64_t *writes)
+/* Programs are reading: of a new frontend they find nothing before its word. */
+static void put_frontend(struct rd_maps *maps, const struct rd_op_frontend *op)
 {
-	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	int fd = maps->fd[family == RD_4 ? RD_MAP_FRONTENDS4 : RD_MAP_FRONTENDS6];
-	_rd_free_ struct rd_key4 *keys4 = calloc(ops->n_puts + 1, sizeof(*keys4));
-	_rd_free_ struct rd_key6 *keys6 = calloc(ops->n_puts + 1, sizeof(*keys6));
-	_rd_free_ struct rd_frontend *values = calloc(ops->n_puts + 1, sizeof(*values));
-	uint32_t n = 0;
-	int r;
+	struct rd_frontend *frontend = &maps->frontends[op->place];
 
-	if (!keys4 || !keys6 || !values)
-		return -ENOMEM;
-	for (size_t i = 0; i < ops->n_puts; i++) {
-		if (ops->puts[i].key.family != family)
-			continue;
-		keys4[n] = narrow(&ops->puts[i].key.key);
-		keys6[n] = ops->puts[i].key.key;
-		values[n++] = ops->puts[i].value;
+	if (op->is_new) {
+		memcpy(frontend->key.addr, op->value.key.addr, sizeof(frontend->key.addr));
+		frontend->service = op->value.service;
+		__atomic_store_n(&frontend->key.tail, op->value.key.tail, __ATOMIC_RELEASE);
 	}
-	if (!n)
-		return 0;
-	r = bpf_map_update_batch(fd, family == RD_4 ? (void *)keys4 : (void *)keys6, values, &n,
-				 &opts);
-	*writes += n;
-	return r ? -errno : 0;
+	__atomic_store_n(&frontend->word, op->value.word, __ATOMIC_RELEASE);
 }
 
-static int delete_frontend(struct rd_maps *maps, const struct rd_op_frontend *gone)
+/* From here on, unconnected UDP sockets look again, and so does a connect that
+ * has found nothing meanwhile. */
+static void next_epoch(struct rd_maps *maps)
 {
-	struct rd_key4 key4 = narrow(&gone->key.key);
-
-	if (gone->key.family == RD_4)
-		return bpf_map_delete_elem(maps->fd[RD_MAP_FRONTENDS4], &key4);
-	return bpf_map_delete_elem(maps->fd[RD_MAP_FRONTENDS6], &gone->key.key);
+	__atomic_fetch_add(&maps->filter->epoch, 1, __ATOMIC_SEQ_CST);
 }
 
 static int write_node(struct rd_maps *maps, const struct rd_op_node *op)
@@ -464,29 +433,31 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 		       ops->slots[i].count * sizeof(*maps->backends));
 		*ret_writes += ops->slots[i].count;
 	}
+	for (size_t i = 0; i < ops->n_emptied; i++)
+		maps->frontends[ops->emptied[i]].key = (struct rd_key){0};
 	for (size_t i = 0; i < ops->n_filter_set; i++)
 		maps->filter->bits[ops->filter_set[i] / 64] |= 1ULL << ops->filter_set[i] % 64;
-	/* The bits and slots before any word that points at them. The map update would order
-	 * them too; this says so. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (size_t i = 0; i < ops->n_nodes; i++, ++*ret_writes) {
 		r = write_node(maps, &ops->nodes[i]);
 		if (r)
 			return r;
 	}
-	r = put_names(maps, ops, ret_writes) ?: put_frontends(maps, ops, RD_4, ret_writes)
-				    ?: put_frontends(maps, ops, RD_6, ret_writes);
+	r = put_names(maps, ops, ret_writes);
 	if (r)
 		return r;
+	/* The bits and slots before any word that points at them. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (size_t i = 0; i < ops->n_puts; i++, ++*ret_writes)
+		put_frontend(maps, &ops->puts[i]);
+	if (ops->n_puts && ops->n_gone)
+		next_epoch(maps);
 	for (size_t i = 0; i < ops->n_gone; i++, ++*ret_writes)
-		if (delete_frontend(maps, &ops->gone[i]) && errno != ENOENT)
-			return -errno;
+		__atomic_store_n(&maps->frontends[ops->gone[i].place].word, 0, __ATOMIC_RELEASE);
 	for (size_t i = 0; i < ops->n_retired; i++)
 		for (uint32_t s = 0; s < ops->retired[i].count; s++)
 			fold_slot(maps, plan, ops->retired[i].first + s);
-	/* From here on, unconnected UDP sockets look again. */
 	if (ops->n_puts || ops->n_gone || ops->n_nodes)
-		__atomic_fetch_add(&maps->filter->epoch, 1, __ATOMIC_SEQ_CST);
+		next_epoch(maps);
 	for (size_t i = 0; i < ops->n_gone_names; i++, ++*ret_writes)
 		if (bpf_map_delete_elem(maps->fd[RD_MAP_SERVICES], &ops->gone_names[i]) &&
 		    errno != ENOENT)

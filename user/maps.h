@@ -9,8 +9,7 @@
 #include "plan.h"
 
 enum rd_map {
-	RD_MAP_FRONTENDS4,
-	RD_MAP_FRONTENDS6,
+	RD_MAP_FRONTENDS,
 	RD_MAP_BACKENDS,
 	RD_MAP_SOCKETS,
 	RD_MAP_SPILL,
@@ -40,6 +39,7 @@ struct rd_maps {
 	bool writable;
 	int life; /* a socket, in rd_dns_life; -1: none */
 	/* Mapped memory of the arrays; read-only unless writable. */
+	struct rd_frontend *frontends;
 	struct rd_slot *backends;
 	struct rd_socket *sockets;
 	struct rd_filter *filter;
@@ -67,11 +67,15 @@ int rd_maps_open(const char *bpffs, struct rd_maps *ret_maps, struct rd_error *e
 int rd_maps_map(struct rd_maps *maps);
 void rd_maps_close(struct rd_maps *maps);
 
+/* Draw the multiplier of maps that are new. Returns 0 or -errno. */
+int rd_maps_seed(struct rd_maps *maps);
+
 /* Check the layout version of the maps pinned in `bpffs`.
  * Returns 0, also if there are none yet, -EPROTO or another -errno. */
 int rd_maps_check_layout(const char *bpffs, struct rd_error *error);
 
-/* The limits for given flags, and those that opened maps were made for. */
+/* The limits for given flags, but for the multiplier, and those that opened maps
+ * were made for. */
 struct rd_limits rd_limits_of(uint32_t max_services, uint32_t max_backends);
 struct rd_limits rd_maps_limits(const struct rd_maps *maps);
 

@@ -109,13 +109,14 @@ static int compare_backends(const void *a, const void *b)
 	return (left->id > right->id) - (left->id < right->id);
 }
 
-static struct backend take_slot(const struct rd_maps *maps, uint32_t family, uint32_t index)
+static struct backend take_slot(const struct rd_maps *maps, enum rd_ip_family family,
+				uint32_t index)
 {
 	const struct rd_slot *slot = &maps->backends[index];
 
 	return (struct backend){
 		.id = slot->id,
-		.ip = rd_ip_from_bytes(family == RD_6 ? RD_FAMILY_6 : RD_FAMILY_4, slot->addr),
+		.ip = rd_ip_from_bytes(family, slot->addr),
 		.port = slot->port,
 		.chosen = slot->chosen,
 	};
@@ -207,8 +208,7 @@ static void take_fills(struct rd_metrics *metrics, const struct rd_plan *plan,
 	const struct rd_limits *limits = &plan->limits;
 
 	add_fill(metrics, RD_MAP_SERVICES, plan->ids.used_count, limits->max_ports);
-	add_fill(metrics, RD_MAP_FRONTENDS4, plan->n_frontends[RD_4], limits->max_frontends);
-	add_fill(metrics, RD_MAP_FRONTENDS6, plan->n_frontends[RD_6], limits->max_frontends);
+	add_fill(metrics, RD_MAP_FRONTENDS, plan->n_frontends, limits->max_frontends);
 	add_fill(metrics, RD_MAP_BACKENDS, plan->ranges.used_count, limits->max_slots);
 	add_fill(metrics, RD_MAP_BACKEND_STATS, plan->backend_ids.used_count,
 		 plan->backend_ids.size);

@@ -13,15 +13,6 @@ static int compare_planned(const struct rd_planned *a, const struct rd_planned *
 	return rd_name_compare(a->namespace, a->name, b->namespace, b->name);
 }
 
-static int compare_frontends(const struct rd_planned_frontend *a,
-			     const struct rd_planned_frontend *b)
-{
-	return memcmp(&a->key, &b->key, sizeof(a->key));
-}
-/* memcmp above reads every byte of a key: there must be no padding. */
-_Static_assert(sizeof(struct rd_frontend_key) == sizeof(uint32_t) + sizeof(struct rd_key6),
-	       "no padding");
-
 static int compare_nodes(const struct rd_planned_node *a, const struct rd_planned_node *b)
 {
 	return memcmp(&a->address, &b->address, sizeof(a->address));
@@ -29,7 +20,6 @@ static int compare_nodes(const struct rd_planned_node *a, const struct rd_planne
 
 RD_TREE_GENERATE(rd_node_tree, rd_planned_node, entry, compare_nodes)
 RD_TREE_GENERATE(rd_planned_tree, rd_planned, entry, compare_planned)
-RD_TREE_GENERATE(rd_frontend_tree, rd_planned_frontend, entry, compare_frontends)
 
 /* The order of slots in a range: by address, then port. */
 static int compare_slots(const struct rd_slot *a, const struct rd_slot *b)
@@ -37,26 +27,32 @@ static int compare_slots(const struct rd_slot *a, const struct rd_slot *b)
 	return memcmp(a->addr, b->addr, sizeof(a->addr)) ?: a->port - b->port;
 }
 
-static uint32_t family_index(uint8_t family)
-{
-	return family == RD_FAMILY_6 ? RD_6 : RD_4;
-}
-
 /* ---- life ------------------------------------------------------------------------ */
+
+uint32_t rd_limits_places(const struct rd_limits *limits)
+{
+	return (1U << limits->frontend_bits) + RD_PROBES;
+}
 
 int rd_plan_new(struct rd_plan *plan, const struct rd_limits *limits)
 {
+	uint32_t places = rd_limits_places(limits);
 	int r;
 
 	*plan = (struct rd_plan){.limits = *limits};
 	r = rd_alloc_new(&plan->ids, limits->max_ports);
 	r = r ?: rd_alloc_new(&plan->backend_ids, limits->max_slots);
 	r = r ?: rd_alloc_new(&plan->ranges, limits->max_slots);
+	r = r ?: rd_alloc_new(&plan->places, places);
+	plan->at = calloc(places, sizeof(struct rd_planned_frontend *));
+	plan->is_passed = calloc(places, sizeof(*plan->is_passed));
+	plan->emptied = calloc(places, sizeof(*plan->emptied));
 	plan->slots = calloc(limits->max_slots, sizeof(*plan->slots));
 	plan->slot_port = calloc(limits->max_slots, sizeof(*plan->slot_port));
 	plan->by_id = calloc(limits->max_ports, sizeof(struct rd_planned *));
 	plan->filter_count = calloc(RD_FILTER_BITS, sizeof(*plan->filter_count));
-	if (!plan->slots || !plan->slot_port || !plan->by_id || !plan->filter_count)
+	if (!plan->at || !plan->is_passed || !plan->emptied || !plan->slots || !plan->slot_port ||
+	    !plan->by_id || !plan->filter_count)
 		r = -ENOMEM;
 	if (r)
 		rd_plan_free(plan);
@@ -87,7 +83,6 @@ static void clear_ops(struct rd_ops *ops)
 
 void rd_plan_free(struct rd_plan *plan)
 {
-	struct rd_planned_frontend *frontend;
 	struct rd_planned *service;
 	struct rd_planned_node *node;
 
@@ -95,17 +90,19 @@ void rd_plan_free(struct rd_plan *plan)
 		RB_REMOVE(rd_node_tree, &plan->nodes, node);
 		free(node);
 	}
-	while ((frontend = RB_ROOT(&plan->frontends))) {
-		RB_REMOVE(rd_frontend_tree, &plan->frontends, frontend);
-		free(frontend);
-	}
+	for (uint32_t i = 0; plan->at && i < rd_limits_places(&plan->limits); i++)
+		free(plan->at[i]);
 	while ((service = RB_ROOT(&plan->services))) {
 		RB_REMOVE(rd_planned_tree, &plan->services, service);
 		free_ports(service->ports, service->n_ports);
 		free(service);
 	}
+	free(plan->at);
+	free(plan->is_passed);
+	free(plan->emptied);
 	free(plan->slots);
 	free(plan->slot_port);
+	rd_alloc_free(&plan->places);
 	rd_alloc_free(&plan->ranges);
 	rd_alloc_free(&plan->ids);
 	rd_alloc_free(&plan->backend_ids);
@@ -166,36 +163,102 @@ static const struct rd_planned_port *port_named(const struct rd_planned *service
 
 /* ---- frontends -------------------------------------------------------------------- */
 
-static struct rd_planned_frontend *find_frontend(const struct rd_plan *plan,
-						 const struct rd_frontend_key *key)
+static uint32_t home_of(const struct rd_plan *plan, const struct rd_key *key)
 {
-	struct rd_planned_frontend probe = {.key = *key};
+	uint32_t words[4];
 
-	return RB_FIND(rd_frontend_tree, (struct rd_frontend_tree *)&plan->frontends, &probe);
+	memcpy(words, key->addr, sizeof(words));
+	return rd_key_home(plan->limits.multiplier, plan->limits.frontend_bits, words, key->tail,
+			   key->family);
 }
 
-const struct rd_planned *rd_plan_owner(const struct rd_plan *plan,
-				       const struct rd_frontend_key *key)
+/* From `place` on, the first place where a frontend with this key is, or the end
+ * of the search for it. */
+static uint32_t search(const struct rd_plan *plan, const struct rd_key *key, uint32_t place,
+		       uint32_t end)
 {
-	const struct rd_planned_frontend *frontend = find_frontend(plan, key);
-
-	return frontend ? frontend->service : NULL;
+	while (place < end && plan->is_passed[place] &&
+	       !(plan->at[place] && !memcmp(&plan->at[place]->wanted.key, key, sizeof(*key))))
+		place++;
+	return place;
 }
 
-static struct rd_planned_frontend *find_or_add_frontend(struct rd_plan *plan,
-							const struct rd_frontend_key *key)
-{
-	struct rd_planned_frontend *frontend = find_frontend(plan, key);
+/* For every frontend with this key. */
+#define FOREACH_WITH_KEY(frontend, plan, key)                                                      \
+	for (uint32_t home_ = home_of(plan, key), end_ = home_ + RD_PROBES,                        \
+		      place_ = search(plan, key, home_, end_);                                     \
+	     place_ < end_ && ((frontend) = (plan)->at[place_]);                                   \
+	     place_ = search(plan, key, place_ + 1, end_))
 
-	if (frontend)
+const struct rd_planned_frontend *rd_plan_frontend(const struct rd_plan *plan,
+						   const struct rd_key *key)
+{
+	const struct rd_planned_frontend *frontend;
+
+	FOREACH_WITH_KEY(frontend, plan, key)
+	if (frontend->service)
 		return frontend;
-	frontend = calloc(1, sizeof(*frontend));
+	return NULL;
+}
+
+/* The frontend that leads from this key to this Service port, or NULL. */
+static struct rd_planned_frontend *find_frontend(const struct rd_plan *plan,
+						 const struct rd_frontend *wanted)
+{
+	struct rd_planned_frontend *frontend;
+
+	FOREACH_WITH_KEY(frontend, plan, &wanted->key)
+	if (frontend->wanted.service == wanted->service)
+		return frontend;
+	return NULL;
+}
+
+static struct rd_planned_frontend *new_frontend(struct rd_plan *plan, uint32_t place,
+						const struct rd_frontend *value)
+{
+	struct rd_planned_frontend *frontend = calloc(1, sizeof(*frontend));
+
 	if (!frontend)
 		return NULL;
-	frontend->key = *key;
-	RB_INSERT(rd_frontend_tree, &plan->frontends, frontend);
-	plan->n_frontends[key->family]++;
+	frontend->place = place;
+	frontend->wanted = *value;
+	frontend->was_passed = plan->is_passed[place];
+	(void)rd_alloc_adopt(&plan->places, place, 1);
+	plan->is_passed[place] = true;
+	plan->at[place] = frontend;
+	plan->n_frontends++;
 	return frontend;
+}
+
+static void free_frontend(struct rd_plan *plan, struct rd_planned_frontend *frontend)
+{
+	plan->at[frontend->place] = NULL;
+	plan->n_frontends--;
+	free(frontend);
+}
+
+static bool is_passed_behind(const struct rd_plan *plan, uint32_t place)
+{
+	return place + 1 < plan->places.size && plan->is_passed[place + 1];
+}
+
+/* After a grace period: let look-ups end at places that had a key, where no other
+ * one is behind them. */
+static void empty_places(struct rd_plan *plan)
+{
+	const struct rd_alloc *places = &plan->places;
+	struct rd_ops *ops = &plan->ops;
+
+	ops->emptied = plan->emptied;
+	for (uint32_t i = rd_alloc_next_limbo(places, 0); i < places->size;
+	     i = rd_alloc_next_limbo(places, i + 1)) {
+		for (uint32_t n = i + 1; n && plan->is_passed[n - 1] && !plan->at[n - 1] &&
+					 !is_passed_behind(plan, n - 1);
+		     n--) {
+			plan->emptied[ops->n_emptied++] = n - 1;
+			plan->is_passed[n - 1] = false;
+		}
+	}
 }
 
 static void touch(struct rd_plan *plan, struct rd_planned_frontend *frontend)
@@ -206,10 +269,29 @@ static void touch(struct rd_plan *plan, struct rd_planned_frontend *frontend)
 	SLIST_INSERT_HEAD(&plan->touched, frontend, touched);
 }
 
+static int compare_keys(const struct rd_key *a, const struct rd_key *b)
+{
+	return a->scope - b->scope ?: a->family - b->family
+					      ?: memcmp(a->addr, b->addr, sizeof(a->addr))
+					      ?: a->port - b->port;
+}
+
+/* In an order that people like to read. */
 static void own(struct rd_planned_frontend *frontend, struct rd_planned *service)
 {
+	struct rd_planned_frontend *before = NULL, *next;
+
+	LIST_FOREACH(next, &service->frontends, of_service)
+	{
+		if (compare_keys(&frontend->wanted.key, &next->wanted.key) < 0)
+			break;
+		before = next;
+	}
 	frontend->service = service;
-	LIST_INSERT_HEAD(&service->frontends, frontend, of_service);
+	if (before)
+		LIST_INSERT_AFTER(before, frontend, of_service);
+	else
+		LIST_INSERT_HEAD(&service->frontends, frontend, of_service);
 }
 
 static void disown_all(struct rd_plan *plan, struct rd_planned *service)
@@ -223,38 +305,32 @@ static void disown_all(struct rd_plan *plan, struct rd_planned *service)
 	}
 }
 
-static uint16_t fingerprint(const struct rd_frontend_key *key)
+static struct rd_key key_of(const struct rd_wanted_frontend *frontend, uint8_t protocol)
 {
-	/* An IPv4 address is one word and three zeros, which fold to the same. */
-	return rd_fingerprint6(&key->key);
-}
-
-static struct rd_frontend_key key_of(const struct rd_wanted_frontend *frontend, uint8_t protocol)
-{
-	struct rd_frontend_key key = {
-		.family = family_index(frontend->ip.family),
-		.key = {.port = frontend->port, .protocol = protocol, .scope = frontend->scope},
-	};
+	struct rd_key key = {.port = frontend->port,
+			     .protocol = protocol,
+			     .family = frontend->ip.family == RD_FAMILY_6 ? RD_IPV6 : RD_IPV4,
+			     .scope = frontend->scope};
 
 	/* Of a NodePort the address is "none", all zero. */
-	memcpy(key.key.addr, frontend->ip.bytes, sizeof(key.key.addr));
+	memcpy(key.addr, frontend->ip.bytes, sizeof(key.addr));
 	return key;
 }
 
 /* ---- the filter ---------------------------------------------------------------------- */
 
-static uint32_t filter_bit(const struct rd_frontend_key *key)
+static uint32_t filter_bit(const struct rd_key *key)
 {
 	uint32_t words[4];
 
-	if (key->key.scope == RD_SCOPE_NODE_PORT)
-		return rd_filter_port_bit(key->key.port);
-	memcpy(words, key->key.addr, sizeof(words));
+	if (key->scope == RD_SCOPE_NODE_PORT)
+		return rd_filter_port_bit(key->port);
+	memcpy(words, key->addr, sizeof(words));
 	return rd_filter_address_bit(words[0] ^ words[1] ^ words[2] ^ words[3]);
 }
 
 /* A frontend comes into the maps. */
-static int filter_add(struct rd_plan *plan, const struct rd_frontend_key *key)
+static int filter_add(struct rd_plan *plan, const struct rd_key *key)
 {
 	uint32_t bit = filter_bit(key);
 	struct rd_ops *ops = &plan->ops;
@@ -268,7 +344,7 @@ static int filter_add(struct rd_plan *plan, const struct rd_frontend_key *key)
 }
 
 /* One leaves them. Whether its bit is still needed is seen at the end. */
-static int filter_drop(struct rd_plan *plan, const struct rd_frontend_key *key)
+static int filter_drop(struct rd_plan *plan, const struct rd_key *key)
 {
 	uint32_t bit = filter_bit(key);
 	struct rd_ops *ops = &plan->ops;
@@ -431,26 +507,43 @@ static int adopt_range(struct rd_plan *plan, struct rd_planned_port *port,
 	return 0;
 }
 
-int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *key,
-			   const struct rd_frontend *value, const struct rd_slot *slots)
+/* Is it where a look-up finds it? */
+static bool is_in_reach(const struct rd_plan *plan, uint32_t place, const struct rd_key *key)
 {
-	struct rd_range range = {.family = key->family,
+	uint32_t home = home_of(plan, key);
+
+	return place >= home && place < home + RD_PROBES;
+}
+
+int rd_plan_adopt_frontend(struct rd_plan *plan, uint32_t place, const struct rd_frontend *value,
+			   const struct rd_slot *slots)
+{
+	struct rd_range range = {.family = value->key.family == RD_IPV6 ? RD_FAMILY_6 : RD_FAMILY_4,
 				 .first = rd_word_first(value->word),
 				 .count = rd_word_count(value->word)};
 	struct rd_planned_port *port = (struct rd_planned_port *)rd_plan_port(plan, value->service);
-	struct rd_planned_frontend *frontend = find_or_add_frontend(plan, key);
+	struct rd_planned_frontend *frontend;
 
+	if (!value->key.tail)
+		return 0;
+	if (!value->word) {
+		/* One has been here, and programs may not yet be done with it. */
+		plan->is_passed[place] = true;
+		(void)rd_alloc_adopt(&plan->places, place, 1);
+		rd_alloc_retire(&plan->places, place, 1);
+		return 0;
+	}
+	frontend = new_frontend(plan, place, value);
 	if (!frontend)
 		return -ENOMEM;
-	frontend->in_map = true;
-	frontend->actual = *value;
-	plan->filter_count[filter_bit(key)]++;
-	if (!port || !is_sound(plan, port, &range, slots)) {
+	frontend->actual = value->word;
+	plan->filter_count[filter_bit(&value->key)]++;
+	if (!port || !is_in_reach(plan, place, &value->key) ||
+	    !is_sound(plan, port, &range, slots)) {
 		set_aside(plan, &range);
 		touch(plan, frontend);
 		return 0;
 	}
-	frontend->wanted = *value;
 	own(frontend, plan->by_id[value->service]);
 	return range.count ? adopt_range(plan, port, &range, slots) : 0;
 }
@@ -470,7 +563,8 @@ static int compare_slots_search(const void *a, const void *b)
 /* The id that this address and port have in one of the ranges.
  * Returns false if they are in none. */
 static bool find_backend_id(const struct rd_plan *plan, const struct rd_range *ranges, size_t n,
-			    uint32_t family, const struct rd_slot *backend, uint32_t *ret_id)
+			    enum rd_ip_family family, const struct rd_slot *backend,
+			    uint32_t *ret_id)
 {
 	for (size_t i = 0; i < n; i++) {
 		const struct rd_slot *found;
@@ -518,7 +612,7 @@ static bool holds_set(const struct rd_plan *plan, const struct rd_range *range,
 {
 	const struct rd_slot *slots = range_slots(plan, range);
 
-	if (range->family != family_index(set->family) || range->count != set->n)
+	if (range->family != set->family || range->count != set->n)
 		return false;
 	for (size_t i = 0; i < set->n; i++) {
 		struct rd_slot slot = to_slot(&set->backends[i]);
@@ -577,7 +671,7 @@ static int fill_range(struct rd_plan *plan, const struct rd_planned_port *old,
 		      const struct rd_planned_port *port, const struct rd_wanted_set *set,
 		      struct rd_range *ret_range)
 {
-	struct rd_range range = {.family = family_index(set->family), .count = (uint32_t)set->n};
+	struct rd_range range = {.family = set->family, .count = (uint32_t)set->n};
 	struct rd_ops *ops = &plan->ops;
 	struct rd_slot *slots;
 	int r;
@@ -620,7 +714,7 @@ static int place_set(struct rd_plan *plan, const struct rd_planned_port *old,
 		     struct rd_range *ret_range)
 {
 	const struct rd_range *known;
-	struct rd_range range = {.family = family_index(set->family)};
+	struct rd_range range = {.family = set->family};
 	int r;
 
 	if (!set->n) {
@@ -649,12 +743,19 @@ static int place_set(struct rd_plan *plan, const struct rd_planned_port *old,
 
 /* ---- planning one Service --------------------------------------------------------- */
 
+/* A frontend of a draft. */
+struct drafted {
+	struct rd_frontend value;
+	struct rd_planned_frontend *planned; /* once it has a place */
+	bool is_new;			     /* it had none before */
+};
+
 /* The new state of a Service while it is not certain that all of it fits. */
 struct draft {
 	struct rd_planned *old; /* NULL: the Service is new */
 	struct rd_planned_port *ports;
 	size_t n_ports;
-	struct rd_op_frontend *frontends;
+	struct drafted *frontends;
 	size_t n_frontends;
 };
 
@@ -725,34 +826,31 @@ static int draft_port(struct rd_plan *plan, struct draft *draft, const struct rd
 	}
 	for (size_t i = 0; i < want->n_frontends; i++) {
 		const struct rd_range *range = &ranges[want->frontends[i].set];
-		struct rd_op_frontend *frontend = &draft->frontends[draft->n_frontends++];
 
-		frontend->key = key_of(&want->frontends[i], want->protocol);
-		frontend->value = (struct rd_frontend){
-			.word = rd_word(range->first, range->count, want->frontends[i].flags,
-					fingerprint(&frontend->key)),
+		draft->frontends[draft->n_frontends++].value = (struct rd_frontend){
+			.key = key_of(&want->frontends[i], want->protocol),
 			.service = port->id,
-			.affinity_seconds = wanted->service->service.affinity_seconds,
+			.word = rd_word(range->first, range->count,
+					wanted->service->service.affinity_seconds,
+					want->frontends[i].flags),
 		};
 	}
 	return 0;
 }
 
 /* Returns -EEXIST, with @error naming what another Service has. */
-static int say_taken(const struct rd_frontend_key *key, const struct rd_planned *owner,
+static int say_taken(const struct rd_key *key, const struct rd_planned *owner,
 		     struct rd_error *error)
 {
-	struct rd_ip ip =
-		rd_ip_from_bytes(key->family == RD_4 ? RD_FAMILY_4 : RD_FAMILY_6, key->key.addr);
+	struct rd_ip ip = rd_ip_from_bytes(key->family, key->addr);
 	char text[RD_IP_PORT_TEXT];
 
-	if (key->key.scope == RD_SCOPE_NODE_PORT)
-		return rd_error_set(error, -EEXIST, "node port %u/%s is taken by %s/%s",
-				    key->key.port, key->key.protocol == IPPROTO_UDP ? "UDP" : "TCP",
-				    owner->namespace, owner->name);
+	if (key->scope == RD_SCOPE_NODE_PORT)
+		return rd_error_set(error, -EEXIST, "node port %u/%s is taken by %s/%s", key->port,
+				    key->protocol == IPPROTO_UDP ? "UDP" : "TCP", owner->namespace,
+				    owner->name);
 	return rd_error_set(error, -EEXIST, "%s is the address of %s/%s",
-			    rd_ip_port_format(&ip, key->key.port, text), owner->namespace,
-			    owner->name);
+			    rd_ip_port_format(&ip, key->port, text), owner->namespace, owner->name);
 }
 
 /* Drop from the draft the frontends that other Services have.
@@ -763,41 +861,86 @@ static int drop_conflicts(const struct rd_plan *plan, struct draft *draft, struc
 	int r = 0;
 
 	for (size_t i = 0; i < draft->n_frontends; i++) {
-		const struct rd_frontend_key *key = &draft->frontends[i].key;
-		const struct rd_planned *owner = rd_plan_owner(plan, key);
+		const struct rd_key *key = &draft->frontends[i].value.key;
+		const struct rd_planned_frontend *taken = rd_plan_frontend(plan, key);
 
-		if (!owner || owner == draft->old) {
+		if (!taken || taken->service == draft->old) {
 			draft->frontends[kept++] = draft->frontends[i];
 			continue;
 		}
 		if (!r)
-			r = say_taken(key, owner, error);
+			r = say_taken(key, taken->service, error);
 	}
 	draft->n_frontends = kept;
 	return r;
 }
 
+/* Give a frontend of the draft a place: the first after its home that nobody
+ * has. An address may be given twice, as external and as load balancer's say:
+ * then the first counts. Returns 0, -ENOSPC or -ENOMEM. */
+static int place_frontend(struct rd_plan *plan, struct drafted *drafted)
+{
+	uint32_t home = home_of(plan, &drafted->value.key), place = home;
+	const struct rd_planned_frontend *same;
+
+	FOREACH_WITH_KEY(same, plan, &drafted->value.key)
+	if (same->is_drafted)
+		return 0;
+	drafted->planned = find_frontend(plan, &drafted->value);
+	if (!drafted->planned) {
+		while (place < home + RD_PROBES && rd_alloc_is_used(&plan->places, place))
+			place++;
+		if (place == home + RD_PROBES || plan->n_frontends == plan->limits.max_frontends)
+			return -ENOSPC;
+		drafted->is_new = true;
+		drafted->planned = new_frontend(plan, place, &drafted->value);
+	}
+	if (!drafted->planned)
+		return -ENOMEM;
+	drafted->planned->is_drafted = true;
+	return 0;
+}
+
+/* A frontend that has never been in the map gives its place back. */
+static void displace(struct rd_plan *plan, struct rd_planned_frontend *frontend)
+{
+	plan->is_passed[frontend->place] = frontend->was_passed;
+	rd_alloc_give(&plan->places, frontend->place, 1);
+	free_frontend(plan, frontend);
+}
+
+/* The draft gives its places back, the last one first. */
+static void displace_frontends(struct rd_plan *plan, struct draft *draft)
+{
+	for (size_t i = draft->n_frontends; i-- > 0;) {
+		struct drafted *drafted = &draft->frontends[i];
+
+		if (drafted->planned)
+			drafted->planned->is_drafted = false;
+		if (drafted->planned && drafted->is_new)
+			displace(plan, drafted->planned);
+	}
+}
+
 /* Frontends that are to be deleted count as long as they are in the map: new
  * ones are written before they go. */
-static int check_capacity(const struct rd_plan *plan, const struct draft *draft,
-			  struct rd_error *error)
+static int place_frontends(struct rd_plan *plan, struct draft *draft, struct rd_error *error)
 {
-	uint32_t count[RD_FAMILIES] = {plan->n_frontends[RD_4], plan->n_frontends[RD_6]};
+	int r = 0;
 
 	if (!draft->old && plan->n_services >= plan->limits.max_services)
 		return rd_error_set(error, -ENOSPC,
 				    "there are %u Services already, see "
 				    "--max-services",
 				    plan->limits.max_services);
-	for (size_t i = 0; i < draft->n_frontends; i++)
-		count[draft->frontends[i].key.family] +=
-			!find_frontend(plan, &draft->frontends[i].key);
-	for (int f = 0; f < RD_FAMILIES; f++)
-		if (count[f] > plan->limits.max_frontends)
-			return rd_error_set(error, -ENOSPC,
-					    "all %u addresses are in use, see --max-services",
-					    plan->limits.max_frontends);
-	return 0;
+	for (size_t i = 0; !r && i < draft->n_frontends; i++)
+		r = place_frontend(plan, &draft->frontends[i]);
+	if (r == -ENOSPC) {
+		displace_frontends(plan, draft);
+		return rd_error_set(error, r, "all %u addresses are in use, see --max-services",
+				    plan->limits.max_frontends);
+	}
+	return r;
 }
 
 /* Note the operations on names and slots, and retire what is left behind. */
@@ -856,24 +999,20 @@ static int retire_ports(struct rd_plan *plan, const struct rd_planned *old,
 	return 0;
 }
 
-static int commit_frontends(struct rd_plan *plan, struct rd_planned *service,
-			    const struct draft *draft)
+static void commit_frontends(struct rd_plan *plan, struct rd_planned *service,
+			     const struct draft *draft)
 {
 	disown_all(plan, service);
 	for (size_t i = 0; i < draft->n_frontends; i++) {
-		struct rd_planned_frontend *frontend =
-			find_or_add_frontend(plan, &draft->frontends[i].key);
+		struct rd_planned_frontend *frontend = draft->frontends[i].planned;
 
 		if (!frontend)
-			return -ENOMEM;
-		/* One address given twice, as external and as load balancer's say. */
-		if (frontend->service)
 			continue;
+		frontend->is_drafted = false;
 		frontend->wanted = draft->frontends[i].value;
 		own(frontend, service);
 		touch(plan, frontend);
 	}
-	return 0;
 }
 
 static int commit(struct rd_plan *plan, const char *namespace, const char *name,
@@ -894,7 +1033,8 @@ static int commit(struct rd_plan *plan, const char *namespace, const char *name,
 	draft->n_ports = 0;
 	for (size_t i = 0; i < service->n_ports; i++)
 		plan->by_id[service->ports[i].id] = service;
-	return commit_frontends(plan, service, draft);
+	commit_frontends(plan, service, draft);
+	return 0;
 }
 
 int rd_plan_service(struct rd_plan *plan, const struct rd_wanted *wanted, struct rd_error *error)
@@ -914,7 +1054,7 @@ int rd_plan_service(struct rd_plan *plan, const struct rd_wanted *wanted, struct
 		r = draft_port(plan, &draft, wanted, &wanted->ports[i], error);
 	if (!r) {
 		conflict = drop_conflicts(plan, &draft, error);
-		r = check_capacity(plan, &draft, error);
+		r = place_frontends(plan, &draft, error);
 	}
 	if (r == -ENOSPC)
 		abandon(plan, &draft);
@@ -943,39 +1083,53 @@ int rd_plan_remove(struct rd_plan *plan, const char *namespace, const char *name
 
 /* ---- operations -------------------------------------------------------------------- */
 
-static int take_frontend(struct rd_plan *plan, struct rd_planned_frontend *frontend)
+static int note_put(struct rd_plan *plan, const struct rd_planned_frontend *frontend, uint64_t word)
 {
 	struct rd_ops *ops = &plan->ops;
+	struct rd_op_frontend op = {
+		.place = frontend->place, .is_new = !frontend->actual, .value = frontend->wanted};
+
+	if (rd_array_grow(&ops->puts, ops->n_puts, sizeof(*ops->puts)))
+		return -ENOMEM;
+	op.value.word = word;
+	ops->puts[ops->n_puts++] = op;
+	return 0;
+}
+
+static int note_gone(struct rd_plan *plan, const struct rd_planned_frontend *frontend)
+{
+	struct rd_ops *ops = &plan->ops;
+	struct rd_op_frontend op = {.place = frontend->place, .value = frontend->wanted};
+
+	if (rd_array_grow(&ops->gone, ops->n_gone, sizeof(*ops->gone)))
+		return -ENOMEM;
+	op.value.word = frontend->actual;
+	ops->gone[ops->n_gone++] = op;
+	return filter_drop(plan, &frontend->wanted.key);
+}
+
+static int take_frontend(struct rd_plan *plan, struct rd_planned_frontend *frontend)
+{
+	uint64_t word = frontend->service ? frontend->wanted.word : 0;
 	int r;
 
-	if (frontend->service) {
-		if (frontend->in_map &&
-		    !memcmp(&frontend->actual, &frontend->wanted, sizeof(frontend->actual)))
-			return 0;
-		r = rd_array_grow(&ops->puts, ops->n_puts, sizeof(*ops->puts));
-		if (r)
-			return r;
-		ops->puts[ops->n_puts++] =
-			(struct rd_op_frontend){.key = frontend->key, .value = frontend->wanted};
-		if (!frontend->in_map && filter_add(plan, &frontend->key))
-			return -ENOMEM;
-		frontend->actual = frontend->wanted;
-		frontend->in_map = true;
+	if (word) {
+		r = frontend->actual == word ? 0 : note_put(plan, frontend, word);
+		if (!r && !frontend->actual)
+			r = filter_add(plan, &frontend->wanted.key);
+		frontend->actual = word;
+		return r;
+	}
+	if (!frontend->actual &&
+	    (frontend->was_passed || !is_passed_behind(plan, frontend->place))) {
+		displace(plan, frontend);
 		return 0;
 	}
-	if (frontend->in_map) {
-		r = rd_array_grow(&ops->gone, ops->n_gone, sizeof(*ops->gone));
-		if (r)
-			return r;
-		ops->gone[ops->n_gone++] =
-			(struct rd_op_frontend){.key = frontend->key, .value = frontend->actual};
-		if (filter_drop(plan, &frontend->key))
-			return -ENOMEM;
-	}
-	RB_REMOVE(rd_frontend_tree, &plan->frontends, frontend);
-	plan->n_frontends[frontend->key.family]--;
-	free(frontend);
-	return 0;
+	/* If it came and went: others are behind it, whom look-ups are to reach. */
+	r = frontend->actual ? note_gone(plan, frontend) : note_put(plan, frontend, 0);
+	rd_alloc_retire(&plan->places, frontend->place, 1);
+	free_frontend(plan, frontend);
+	return r;
 }
 
 int rd_plan_take_ops(struct rd_plan *plan, const struct rd_ops **ret_ops)
@@ -1009,11 +1163,14 @@ void rd_plan_applied(struct rd_plan *plan)
 
 uint32_t rd_plan_limbo(const struct rd_plan *plan)
 {
-	return plan->ids.limbo_count + plan->backend_ids.limbo_count + plan->ranges.limbo_count;
+	return plan->ids.limbo_count + plan->backend_ids.limbo_count + plan->ranges.limbo_count +
+	       plan->places.limbo_count;
 }
 
 void rd_plan_grace(struct rd_plan *plan)
 {
+	empty_places(plan);
+	rd_alloc_grace(&plan->places);
 	rd_alloc_grace(&plan->ids);
 	rd_alloc_grace(&plan->backend_ids);
 	rd_alloc_grace(&plan->ranges);

@@ -9,8 +9,7 @@
  * function here returns -ENOMEM, the plan no longer knows what is in the maps:
  * throw it away and adopt anew.
  *
- * Keys and slots are in the form of abi.h's IPv6 structures, with the family
- * beside them; an IPv4 address stands in the first four bytes.
+ * Keys, places and slots are those of abi.h.
  */
 #ifndef REDIAL_PLAN_H
 #define REDIAL_PLAN_H
@@ -24,38 +23,32 @@
 struct rd_limits {
 	uint32_t max_services;	/* Services */
 	uint32_t max_ports;	/* Service ports: entries of rd_services */
-	uint32_t max_frontends; /* entries of rd_frontends4, and of rd_frontends6 */
-	uint32_t max_slots;	/* entries of rd_backends, for both families */
+	uint32_t max_frontends; /* in rd_frontends: three places of four */
+	uint32_t frontend_bits; /* rd_frontends has 2^bits places and RD_PROBES more */
+	uint64_t multiplier;	/* see rd_key_home */
+	uint32_t max_slots;	/* entries of rd_backends */
 };
-
-/* Both families, as an index. */
-enum { RD_4, RD_6, RD_FAMILIES };
 
 /* A run of slots in rd_backends. */
 struct rd_range {
-	uint32_t family; /* of the addresses: RD_4 or RD_6 */
+	enum rd_ip_family family; /* of the addresses */
 	uint32_t first;
 	uint32_t count;
 };
 
-struct rd_frontend_key {
-	uint32_t family; /* RD_4 or RD_6; this wide so that there is no padding */
-	struct rd_key6 key;
-};
-
 struct rd_planned;
 
-/* A frontend that is in the maps, or will be. */
+/* A frontend that is in the maps, or will be. Of two with one key, one is going. */
 struct rd_planned_frontend {
-	RB_ENTRY(rd_planned_frontend) entry;
 	LIST_ENTRY(rd_planned_frontend) of_service;
 	SLIST_ENTRY(rd_planned_frontend) touched;
-	struct rd_frontend_key key;
-	struct rd_frontend actual; /* meaningful if in_map */
-	struct rd_frontend wanted; /* meaningful if service */
+	uint32_t place;
+	struct rd_frontend wanted; /* its word is meaningful if service */
+	uint64_t actual;	   /* the word in the map; 0: it is not there */
 	struct rd_planned *service;
-	bool in_map;
 	bool is_touched;
+	bool is_drafted; /* the Service in work has it */
+	bool was_passed; /* as its place was before */
 };
 
 /* One Service port. `ranges` are its endpoint sets, none twice. */
@@ -86,7 +79,6 @@ struct rd_planned_node {
 
 RB_HEAD(rd_node_tree, rd_planned_node);
 RB_HEAD(rd_planned_tree, rd_planned);
-RB_HEAD(rd_frontend_tree, rd_planned_frontend);
 
 /* Entries of rd_services to write, frontends to write or delete. */
 struct rd_op_name {
@@ -101,7 +93,8 @@ struct rd_op_node {
 #define RD_NODE_GONE UINT32_MAX
 
 struct rd_op_frontend {
-	struct rd_frontend_key key;
+	uint32_t place;
+	bool is_new; /* there is no word in the place: write the key first */
 	struct rd_frontend value;
 };
 
@@ -111,6 +104,8 @@ struct rd_op_frontend {
  * that carries its id.
  */
 struct rd_ops {
+	const uint32_t *emptied; /* places of rd_frontends: look-ups end there again */
+	size_t n_emptied;
 	uint32_t *filter_set; /* numbers of bits of rd_filter */
 	size_t n_filter_set;
 	struct rd_op_node *nodes;
@@ -121,7 +116,7 @@ struct rd_ops {
 	size_t n_new_backends;
 	struct rd_op_name *names;
 	size_t n_names;
-	struct rd_op_frontend *puts;
+	struct rd_op_frontend *puts; /* a word of 0: what came and went, and others are behind it */
 	size_t n_puts;
 	struct rd_op_frontend *gone; /* `value` is what was there */
 	size_t n_gone;
@@ -137,12 +132,15 @@ struct rd_plan {
 	struct rd_limits limits;
 	struct rd_planned_tree services;
 	uint32_t n_services;
-	struct rd_planned **by_id; /* max_ports pointers; NULL: the id is free */
-	struct rd_frontend_tree frontends;
+	struct rd_planned **by_id;	 /* max_ports pointers; NULL: the id is free */
+	struct rd_planned_frontend **at; /* by place; NULL: nothing is there */
+	bool *is_passed;		 /* by place: look-ups do not end there */
+	uint32_t *emptied;		 /* for the operations */
+	struct rd_alloc places;
+	uint32_t n_frontends; /* in the maps, or soon */
 	SLIST_HEAD(, rd_planned_frontend) touched;
-	uint32_t n_frontends[RD_FAMILIES]; /* in the tree: in the maps, or soon */
-	struct rd_slot *slots;		   /* what the map holds, or will, but for what it counts */
-	uint32_t *slot_port;		   /* of which Service port each slot is, or was; its id */
+	struct rd_slot *slots; /* what the map holds, or will, but for what it counts */
+	uint32_t *slot_port;   /* of which Service port each slot is, or was; its id */
 	struct rd_node_tree nodes;
 	uint32_t n_nodes;	/* in the tree */
 	uint32_t *filter_count; /* per bit of rd_filter: frontends that need it */
@@ -162,15 +160,18 @@ void rd_plan_free(struct rd_plan *plan);
  * that the limits do not allow. */
 int rd_plan_adopt_service(struct rd_plan *plan, uint32_t id, const struct rd_service *record);
 
+/* The places of rd_frontends. */
+uint32_t rd_limits_places(const struct rd_limits *limits);
+
 /*
- * Take over a frontend and the slots it points at.
+ * Take over a place of rd_frontends and the slots its frontend points at.
  *
  * @slots: the whole of rd_backends
  * Returns 0 or -ENOMEM. A frontend that makes no sense (an unknown Service, a
  * range outside the map) will be deleted with the first operations.
  */
-int rd_plan_adopt_frontend(struct rd_plan *plan, const struct rd_frontend_key *key,
-			   const struct rd_frontend *value, const struct rd_slot *slots);
+int rd_plan_adopt_frontend(struct rd_plan *plan, uint32_t place, const struct rd_frontend *value,
+			   const struct rd_slot *slots);
 
 /* Take over an entry of rd_nodeaddrs. Returns 0 or -ENOMEM. */
 int rd_plan_adopt_node(struct rd_plan *plan, const struct rd_nodeaddr *address, uint32_t node);
@@ -221,8 +222,8 @@ const struct rd_planned_port *rd_plan_port(const struct rd_plan *plan, uint32_t 
 /* Where the endpoint of a slot that has been given up is now, in rd_backends.
  * Returns false if it is gone. */
 bool rd_plan_moved(const struct rd_plan *plan, uint32_t slot, uint32_t *ret_slot);
-/* The Service at this address, or NULL. */
-const struct rd_planned *rd_plan_owner(const struct rd_plan *plan,
-				       const struct rd_frontend_key *key);
+/* The frontend that a Service has at this address, or NULL. */
+const struct rd_planned_frontend *rd_plan_frontend(const struct rd_plan *plan,
+						   const struct rd_key *key);
 
 #endif

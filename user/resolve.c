@@ -465,8 +465,7 @@ static uint8_t flags_of(const struct rd_locale *locale, const struct rd_object *
 	bool is_dns = at && port->port == 53 && !strncmp(at, service->namespace, n) &&
 		      at[n] == '/' && !strcmp(at + n + 1, service->name);
 
-	return (uint8_t)((service->service.affinity_seconds ? RD_FLAG_AFFINITY : 0) |
-			 (is_dns ? RD_FLAG_DNS : 0));
+	return is_dns ? RD_FLAG_DNS : 0;
 }
 
 static int resolve_port(const struct rd_store *store, const struct rd_locale *locale,

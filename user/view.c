@@ -24,26 +24,26 @@ void rd_view_close(struct rd_view *view)
 	rd_maps_close(&view->maps);
 }
 
-const struct rd_planned *rd_view_owner(const struct rd_view *view, struct rd_frontend_key key)
+const struct rd_planned *rd_view_owner(const struct rd_view *view, struct rd_key key)
 {
-	const struct rd_planned *owner = rd_plan_owner(&view->plan, &key);
+	const struct rd_planned_frontend *frontend = rd_plan_frontend(&view->plan, &key);
 
-	if (owner)
-		return owner;
-	memset(key.key.addr, 0, sizeof(key.key.addr));
-	key.key.scope = RD_SCOPE_NODE_PORT;
-	return rd_plan_owner(&view->plan, &key);
+	if (!frontend) {
+		memset(key.addr, 0, sizeof(key.addr));
+		key.scope = RD_SCOPE_NODE_PORT;
+		frontend = rd_plan_frontend(&view->plan, &key);
+	}
+	return frontend ? frontend->service : NULL;
 }
 
 const struct rd_planned *rd_view_dialled(const struct rd_view *view, const struct rd_socket *socket)
 {
-	struct rd_frontend_key key = {
-		.family = socket->family == RD_IPV6 ? RD_6 : RD_4,
-		.key = {.port = socket->dialled_port, .protocol = socket->protocol},
-	};
+	struct rd_key key = {.port = socket->dialled_port,
+			     .protocol = socket->protocol,
+			     .family = socket->family == RD_IPV6 ? RD_IPV6 : RD_IPV4};
 	const struct rd_planned *owner;
 
-	memcpy(key.key.addr, socket->dialled_addr, key.family == RD_6 ? 16 : 4);
+	memcpy(key.addr, socket->dialled_addr, key.family == RD_IPV6 ? 16 : 4);
 	owner = rd_view_owner(view, key);
 	return owner && rd_plan_port(&view->plan, socket->service) &&
 			       view->plan.by_id[socket->service] == owner

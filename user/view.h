@@ -22,7 +22,7 @@ void rd_view_close(struct rd_view *view);
 
 /* The Service at this address, also if it is a node's and the port a NodePort;
  * NULL: none. */
-const struct rd_planned *rd_view_owner(const struct rd_view *view, struct rd_frontend_key key);
+const struct rd_planned *rd_view_owner(const struct rd_view *view, struct rd_key key);
 
 /* The Service that a socket dialled: whose id the record has, if that is still
  * who has the address. Otherwise it was deleted, and NULL. */

@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define RD_LAYOUT_VERSION 5
+#define RD_LAYOUT_VERSION 6
 
 /* Longest object name that Kubernetes allows for a namespace, a Service or a
  * port (RFC 1123 label), with its NUL. */
@@ -32,65 +32,79 @@ enum rd_scope {
 
 /* Bits of a frontend's flags. */
 enum rd_flag {
-	RD_FLAG_AFFINITY = 1 << 0, /* affinity_seconds is not 0 */
-	RD_FLAG_LOCAL = 1 << 1,	   /* RD_SCOPE_NODE_PORT: refuse at other nodes' addresses; where
-				    * one has endpoints, its address is a frontend of its own */
-	RD_FLAG_DNS = 1 << 2,	   /* answered on this node: see rd_dns */
+	RD_FLAG_LOCAL = 1 << 0, /* RD_SCOPE_NODE_PORT: refuse at other nodes' addresses; where
+				 * one has endpoints, its address is a frontend of its own */
+	RD_FLAG_DNS = 1 << 1,	/* answered on this node: see rd_dns */
 };
 
-/* rd_frontends4: key. 8 bytes, so that hash and comparison are one word. */
-struct rd_key4 {
-	__u8 addr[4];
-	__u16 port;
-	__u8 protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-	__u8 scope;    /* enum rd_scope */
-} __attribute__((aligned(8)));
+#define RD_IPV4 4
+#define RD_IPV6 6
 
-/* rd_frontends6: key. */
-struct rd_key6 {
+/* What is dialled. Without padding; all zero: nothing. */
+struct rd_key {
 	__u8 addr[16];
-	__u16 port;
-	__u8 protocol;
-	__u8 scope;
+	union {
+		__u32 tail; /* the rest in one word; 0: nothing */
+		struct {
+			__u16 port;
+			__u8 protocol;	 /* IPPROTO_TCP or IPPROTO_UDP */
+			__u8 family : 4; /* RD_IPV4 or RD_IPV6 */
+			__u8 scope : 4;	 /* enum rd_scope */
+		};
+	};
 } __attribute__((aligned(4)));
 
 /*
- * rd_frontends4/6: value. `word` says all that a connect needs, in one 64-bit
- * load, so that a reader sees the old endpoint set or the new one, whole:
+ * rd_frontends: one place, half a cache line. The map is a hash table with open
+ * addresses: a frontend is at its key's home (rd_key_home) or, if that is taken,
+ * as soon after it as there was room, less than RD_PROBES places away. A look-up
+ * goes from the home on until it finds the key with a word, or a place that has
+ * never had a key.
  *
- *   bits  0..23  first        slot of the first backend in rd_backends
- *   bits 24..39  count        backends in the range; 0: connects are refused
- *   bits 40..47  flags        enum rd_flag
- *   bits 48..63  fingerprint  of the key this value belongs to
+ * `word` says all that a connect needs, in one 64-bit load, so that a reader sees
+ * the old endpoint set or the new one, whole:
  *
- * The fingerprint is there because the kernel reuses the memory of a deleted
- * or replaced hash element at once, while a program may still hold a pointer
- * to it: a reader that finds another key's fingerprint looks up again.
+ *   bits  0..23  first     slot of the first backend in rd_backends
+ *   bits 24..39  count     backends in the range; 0: connects are refused
+ *   bits 40..56  affinity  seconds, of ClientIP session affinity; 0: none
+ *   bits 57..62  flags     enum rd_flag
+ *   bit  63                always set; the word 0 belongs to nobody
+ *
+ * Key and service are written while the word is 0 and stay for as long as any
+ * program could still be reading it: another key comes into the place, or
+ * another Service port to the key, only after a grace period. An address that
+ * goes from one Service port to another is in two places for a moment. Whoever
+ * found it in neither looks again if the epoch of rd_filter has changed.
  */
 #define RD_FIRST_BITS 24
 #define RD_COUNT_BITS 16
+#define RD_AFFINITY_BITS 17
+#define RD_FLAG_BITS 6
+#define RD_PROBES 512
 
 struct rd_frontend {
+	struct rd_key key;
+	__u32 service; /* key into rd_services */
 	union {
 		__u64 word;
 		struct { /* for bpftool's sake; the functions below read and write them */
 			__u64 first : RD_FIRST_BITS;
 			__u64 count : RD_COUNT_BITS;
-			__u64 flags : 8;
-			__u64 fingerprint : 16;
+			__u64 affinity_seconds : RD_AFFINITY_BITS;
+			__u64 flags : RD_FLAG_BITS;
+			__u64 live : 1;
 		};
 	};
-	__u32 service;		/* key into rd_services */
-	__u32 affinity_seconds; /* ClientIP session affinity; 0: none */
 };
 
 #define RD_MAX_SLOTS (1U << RD_FIRST_BITS)
 #define RD_MAX_COUNT ((1U << RD_COUNT_BITS) - 1)
+#define RD_MAX_AFFINITY ((1U << RD_AFFINITY_BITS) - 1)
 
-static inline __u64 rd_word(__u32 first, __u32 count, __u8 flags, __u16 fingerprint)
+static inline __u64 rd_word(__u32 first, __u32 count, __u32 affinity_seconds, __u8 flags)
 {
-	return (__u64)first | (__u64)count << RD_FIRST_BITS | (__u64)flags << 40 |
-	       (__u64)fingerprint << 48;
+	return (__u64)first | (__u64)count << RD_FIRST_BITS | (__u64)affinity_seconds << 40 |
+	       (__u64)flags << 57 | 1ULL << 63;
 }
 
 static inline __u32 rd_word_first(__u64 word)
@@ -103,44 +117,34 @@ static inline __u32 rd_word_count(__u64 word)
 	return word >> RD_FIRST_BITS & RD_MAX_COUNT;
 }
 
-static inline __u8 rd_word_flags(__u64 word)
+static inline __u32 rd_word_affinity(__u64 word)
 {
-	return word >> 40;
+	return word >> 40 & RD_MAX_AFFINITY;
 }
 
-static inline __u16 rd_word_fingerprint(__u64 word)
+static inline __u8 rd_word_flags(__u64 word)
 {
-	return word >> 48;
+	return word >> 57 & ((1U << RD_FLAG_BITS) - 1);
 }
 
 /*
- * The fingerprint of a frontend's key. All addresses of one /16 differ at the
- * same port, which is where recycled elements come from.
+ * The place where the search for a key begins, in a table of 2^bits places and
+ * RD_PROBES more: by multiplication with a random number (Dietzfelbinger and
+ * others, 1997), so that nobody can choose addresses that all begin at one.
  *
- * @addr_fold: the address's 32-bit words, XORed together, as they lie in memory
+ * @multiplier: of rd_filter
+ * @addr: the address's words as they lie in memory; of IPv4 one is read
  */
-static inline __u16 rd_fingerprint(__u32 addr_fold, __u16 port, __u8 protocol, __u8 scope)
+static inline __u32 rd_key_home(__u64 multiplier, __u32 bits, const __u32 *addr, __u32 tail,
+				__u8 family)
 {
-	__u32 rest = (__u32)port << 16 | (__u32)protocol << 8 | scope;
+	__u64 hash = ((__u64)addr[0] << 32 | tail) * multiplier;
 
-	return (__u16)(addr_fold ^ addr_fold >> 16 ^ (rest * 0x9e3779b1U) >> 16);
-}
-
-static inline __u16 rd_fingerprint4(const struct rd_key4 *key)
-{
-	__u32 word;
-
-	__builtin_memcpy(&word, key->addr, sizeof(word));
-	return rd_fingerprint(word, key->port, key->protocol, key->scope);
-}
-
-static inline __u16 rd_fingerprint6(const struct rd_key6 *key)
-{
-	__u32 words[4];
-
-	__builtin_memcpy(words, key->addr, sizeof(words));
-	return rd_fingerprint(words[0] ^ words[1] ^ words[2] ^ words[3], key->port, key->protocol,
-			      key->scope);
+	if (family == RD_IPV6) {
+		hash = (hash ^ hash >> 32 ^ ((__u64)addr[2] << 32 | addr[1])) * multiplier;
+		hash = (hash ^ hash >> 32 ^ (__u64)addr[3] << 32) * multiplier;
+	}
+	return hash >> (64 - bits);
 }
 
 /* ---- backends: where connections really go ----------------------------- */
@@ -208,12 +212,13 @@ struct rd_nodeaddr {
  * written and cleared after the last one is deleted.
  */
 struct rd_filter {
-	__u64 epoch; /* changes after every change of a frontend */
+	__u64 epoch;	  /* changes after every change of a frontend */
+	__u64 multiplier; /* of rd_key_home; odd */
 	__u64 bits[RD_FILTER_BITS / 64];
 };
 
 /* The number of an address's bit.
- * @addr_fold: as for rd_fingerprint */
+ * @addr_fold: the address's 32-bit words, XORed together, as they lie in memory */
 static inline __u32 rd_filter_address_bit(__u32 addr_fold)
 {
 	return addr_fold * 0x9e3779b1U >> (32 - RD_FILTER_HASH_BITS);
@@ -275,9 +280,6 @@ struct rd_flows {
 /* SO_MARK of the agent's own connections to the API server: they are left
  * alone, since the agent must not depend on what it keeps. */
 #define RD_MARK 0x52440000U
-
-#define RD_IPV4 4
-#define RD_IPV6 6
 
 /*
  * rd_sockets[cookie & (slots - 1)], and rd_spill when that slot is taken by
@@ -434,9 +436,8 @@ struct rd_agent {
 	struct rd_refused refused[RD_REFUSED_SHOWN];
 };
 
-_Static_assert(sizeof(struct rd_key4) == 8, "one word");
-_Static_assert(sizeof(struct rd_key6) == 20, "no padding");
-_Static_assert(sizeof(struct rd_frontend) == 16, "word first, aligned");
+_Static_assert(sizeof(struct rd_key) == 20, "no padding");
+_Static_assert(sizeof(struct rd_frontend) == 32, "half a cache line");
 _Static_assert(sizeof(struct rd_slot) == 32, "two to a cache line");
 _Static_assert(sizeof(struct rd_dns) == 32, "no padding");
 _Static_assert(sizeof(struct rd_socket) == 64, "one cache line");

@@ -147,11 +147,12 @@ void node_open(struct node *node, const struct node_config *config)
 		.exclude_cgroups = (const char *const[]){config->exclude_cgroup, NULL},
 		.exclude_netns = (const char *const[]){config->exclude_netns, NULL},
 	};
-	struct rd_limits limits = rd_limits_of(datapath.max_services, datapath.max_backends);
+	struct rd_limits limits;
 	struct rd_error error = {0};
 
 	if (rd_datapath_open(&datapath, &node->datapath, &error))
 		fail_msg("%s", error.text);
+	limits = rd_maps_limits(rd_datapath_maps(node->datapath));
 	assert_int_equal(rd_plan_new(&node->plan, &limits), 0);
 	assert_int_equal(rd_maps_adopt(rd_datapath_maps(node->datapath), &node->plan), 0);
 	if (rd_datapath_attach(node->datapath, &error))
@@ -236,14 +237,13 @@ int node_plan(struct node *node, const struct service *service)
 		.service.affinity_seconds = service->affinity_seconds,
 	};
 	struct rd_wanted_set set = {.family = front.ip.family, .backends = backends};
-	uint8_t flags = service->flags | (service->affinity_seconds ? RD_FLAG_AFFINITY : 0);
 	struct rd_ip any = {.family = front.ip.family};
 	struct rd_wanted_frontend frontends[] = {
 		{.ip = service->scope == RD_SCOPE_NODE_PORT ? any : front.ip,
 		 .port = front.port,
 		 .scope = service->scope,
-		 .flags = flags},
-		{.ip = also.ip, .port = also.port, .flags = flags},
+		 .flags = service->flags},
+		{.ip = also.ip, .port = also.port, .flags = service->flags},
 	};
 	struct rd_wanted_port port = {
 		.name = "",

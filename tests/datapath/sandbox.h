@@ -69,7 +69,7 @@ struct service {
 	uint8_t protocol;	   /* 0: TCP */
 	uint8_t scope;		   /* enum rd_scope; RD_SCOPE_NODE_PORT: of `address` only the
 				    * family and the port count */
-	uint8_t flags;		   /* enum rd_flag, but for RD_FLAG_AFFINITY */
+	uint8_t flags;		   /* enum rd_flag */
 	uint32_t affinity_seconds; /* 0: none */
 	const char *also;	   /* a second address with the same endpoints; NULL: none */
 	const char *backends[9];   /* up to the first NULL */

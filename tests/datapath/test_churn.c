@@ -2,8 +2,9 @@
 /*
  * Torn-free under churn (DESIGN, invariants 1 and 2): while the endpoint sets
  * of a Service are swapped as fast as they can be, and other Services come and
- * go so that the kernel recycles hash elements and the agent recycles ranges,
- * no connect fails and none reaches a backend that was in no set of its time.
+ * go so that the agent uses ranges and places again, no connect fails and none
+ * reaches a backend that was in no set of its time; also if the address goes from
+ * Service to Service, and so from place to place.
  */
 #include "sandbox.h"
 
@@ -32,6 +33,7 @@ static const struct way {
 	int type;
 	bool unconnected;
 	uint8_t scope;
+	bool moving; /* each set is another Service's */
 	uint32_t affinity_seconds;
 	const char *address; /* of the frontend */
 	const char *dial;    /* what is dialled */
@@ -52,6 +54,10 @@ static const struct way {
 	 .address = "0.0.0.0:30080",
 	 .dial = "192.0.2.1:30080",
 	 .connects = 50000},
+	{.name = "TCP to an address that moves",
+	 .type = SOCK_STREAM,
+	 .moving = true,
+	 .connects = 100000},
 	{.name = "TCP with session affinity",
 	 .type = SOCK_STREAM,
 	 .affinity_seconds = 600,
@@ -96,9 +102,16 @@ static struct service service_of(const char *name, const char *address, unsigned
 	return service;
 }
 
+/* The Service that has the address in this generation. */
+static const char *churning_name(uint64_t generation)
+{
+	return way->moving && generation % 2 ? "churn1" : "churn0";
+}
+
 static struct service churning(uint64_t generation)
 {
-	struct service service = service_of("churn", frontend_address(), set_of(generation));
+	struct service service =
+		service_of(churning_name(generation), frontend_address(), set_of(generation));
 
 	service.scope = way->scope;
 	service.affinity_seconds = way->affinity_seconds;
@@ -122,6 +135,13 @@ static void *swap(void *context)
 		generation++;
 		churn = churning(generation);
 		beside = service_of(other, other, set_of(generation * 7));
+		/* There are few ids, and each move needs one. */
+		if (way->moving && generation % 8 == 0)
+			node_grace(&node);
+		if (way->moving)
+			assert_int_equal(
+				rd_plan_remove(&node.plan, "test", churning_name(generation - 1)),
+				0);
 		atomic_store(&begun, generation);
 		assert_int_equal(node_plan(&node, &churn), 0);
 		node_apply(&node);

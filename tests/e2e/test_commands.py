@@ -354,7 +354,7 @@ def test_status_json(node, example):
          "getpeername4", "getpeername6", "sock_release", "sockops"), "attached")
     assert {row["cgroup_id"] for row in status["hooks"]} == {node.cgroup.stat().st_ino}
     used = {row["map"]: row["used"] for row in status["maps"]}
-    assert used["rd_frontends4"] == 4 and used["rd_services"] == 4 and used["rd_backends"] == 6
+    assert used["rd_frontends"] == 4 and used["rd_services"] == 4 and used["rd_backends"] == 6
     assert status["refused"] == []
 
 
@@ -365,7 +365,7 @@ def test_status_table_and_wide(node, example):
         assert re.search(rf"^PID +{example.pid}$", text, re.MULTILINE)
         assert re.search(r"^Service +3 +20\d\d-", text, re.MULTILINE)
         assert re.search(r"^connect4 +attached +\d+ +\d+$", text, re.MULTILINE)
-        assert re.search(r"^rd_frontends4 +4 +128 +3.1%$", text, re.MULTILINE)
+        assert re.search(r"^rd_frontends +4 +192 +2.1%$", text, re.MULTILINE)
         assert not re.search("^REFUSED +REASON", text, re.MULTILINE)
 
 

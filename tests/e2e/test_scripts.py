@@ -121,7 +121,7 @@ def test_check_clean_sees_pins_programs_and_processes(node, script):
     assert script("check-clean", "--before", listed).returncode == 0
     new = set(listed.read_text().splitlines()) - set(snapshot.read_text().splitlines())
     text = "\n".join(new)
-    for expected in ("BPF program rd_connect4 id", "BPF map rd_frontends4 id", "BPF link id",
+    for expected in ("BPF program rd_connect4 id", "BPF map rd_frontends id", "BPF link id",
                      f"process redial pid {agent.pid}"):
         assert expected in text, text
     agent.stop()

@@ -42,8 +42,12 @@ static void plan_all(struct rd_store *store, struct rd_plan *plan, const struct 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const struct rd_limits limits = {
-		.max_services = 64, .max_ports = 128, .max_frontends = 256, .max_slots = 4096};
+	const struct rd_limits limits = {.max_services = 64,
+					 .max_ports = 128,
+					 .max_frontends = 256,
+					 .frontend_bits = 9,
+					 .multiplier = 1,
+					 .max_slots = 4096};
 	const struct rd_ops *ops;
 	struct rd_error error = {0};
 	struct rd_store store;

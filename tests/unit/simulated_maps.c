@@ -5,21 +5,47 @@
 
 struct sim sim;
 
-struct sim_frontend *sim_find(const struct rd_frontend_key *key)
+static uint32_t home_of(const struct rd_key *key)
 {
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		if (sim.frontends[i].there && !memcmp(&sim.frontends[i].key, key, sizeof(*key)))
-			return &sim.frontends[i];
+	uint32_t words[4];
+
+	memcpy(words, key->addr, sizeof(words));
+	return rd_key_home(sim.limits.multiplier, sim.limits.frontend_bits, words, key->tail,
+			   key->family);
+}
+
+static bool is_key(uint32_t place, const struct rd_key *key)
+{
+	return !memcmp(&sim.places[place].key, key, sizeof(*key));
+}
+
+struct rd_frontend *sim_find(const struct rd_key *key)
+{
+	uint32_t home = home_of(key);
+
+	for (uint32_t i = home; i < home + RD_PROBES && sim.places[i].key.tail; i++)
+		if (is_key(i, key) && sim.places[i].word)
+			return &sim.places[i];
 	return NULL;
 }
 
-size_t sim_count(uint32_t family)
+size_t sim_count(void)
 {
 	size_t n = 0;
 
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		n += sim.frontends[i].there && sim.frontends[i].key.family == family;
+	for (size_t i = 0; i < SIM_PLACES; i++)
+		n += sim.places[i].word != 0;
 	return n;
+}
+
+void sim_plant(const struct rd_frontend *value)
+{
+	struct rd_frontend *there = sim_find(&value->key);
+	uint32_t place = home_of(&value->key);
+
+	while (sim.places[place].key.tail)
+		place++;
+	*(there ?: &sim.places[place]) = *value;
 }
 
 uint32_t sim_bit_of(const uint8_t addr[16])
@@ -47,17 +73,17 @@ static void sim_clear_bit(uint32_t bit)
 	sim.filter[bit / 64] &= ~(1ULL << bit % 64);
 }
 
-static uint32_t bit_of_key(const struct rd_frontend_key *key)
+static uint32_t bit_of_key(const struct rd_key *key)
 {
-	return key->key.scope == RD_SCOPE_NODE_PORT ? rd_filter_port_bit(key->key.port)
-						    : sim_bit_of(key->key.addr);
+	return key->scope == RD_SCOPE_NODE_PORT ? rd_filter_port_bit(key->port)
+						: sim_bit_of(key->addr);
 }
 
 /* At any time: what an application could dial must pass the filter. */
 static void sim_check_filter(void)
 {
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		if (sim.frontends[i].there && !sim_bit(bit_of_key(&sim.frontends[i].key)))
+	for (size_t i = 0; i < SIM_PLACES; i++)
+		if (sim.places[i].word && !sim_bit(bit_of_key(&sim.places[i].key)))
 			fail_msg("a frontend whose bit is not set");
 }
 
@@ -67,10 +93,10 @@ static void sim_check_filter_exact(void)
 	static uint64_t needed[RD_FILTER_BITS / 64];
 
 	memset(needed, 0, sizeof(needed));
-	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
-		uint32_t bit = bit_of_key(&sim.frontends[i].key);
+	for (size_t i = 0; i < SIM_PLACES; i++) {
+		uint32_t bit = bit_of_key(&sim.places[i].key);
 
-		if (sim.frontends[i].there)
+		if (sim.places[i].word)
 			needed[bit / 64] |= 1ULL << bit % 64;
 	}
 	assert_false(memcmp(needed, sim.filter, sizeof(needed)));
@@ -102,13 +128,14 @@ static void sim_node_op(const struct rd_op_node *op)
 /* Everything that a program could be reading now is in use until a grace. */
 static void sim_note_use(void)
 {
-	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
-		const struct sim_frontend *frontend = &sim.frontends[i];
-		uint32_t first = rd_word_first(frontend->value.word);
+	for (size_t i = 0; i < SIM_PLACES; i++) {
+		const struct rd_frontend *frontend = &sim.places[i];
+		uint32_t first = rd_word_first(frontend->word);
 
-		if (!frontend->there)
+		if (!frontend->word)
 			continue;
-		for (uint32_t s = 0; s < rd_word_count(frontend->value.word); s++)
+		sim.place_in_use[i] = true;
+		for (uint32_t s = 0; s < rd_word_count(frontend->word); s++)
 			if (first + s < SIM_SLOTS)
 				sim.in_use[first + s] = true;
 	}
@@ -116,21 +143,71 @@ static void sim_note_use(void)
 		sim.id_in_use[i] |= sim.has_name[i];
 }
 
-void sim_put(const struct rd_op_frontend *op)
+/* Does a look-up come as far as this place? */
+static bool is_reached(uint32_t place)
 {
-	struct sim_frontend *frontend = sim_find(&op->key);
+	uint32_t home = home_of(&sim.places[place].key);
 
-	if (!frontend && sim_count(op->key.family) >= sim.limits.max_frontends)
-		fail_msg("the map of frontends is full (E2BIG)");
-	for (size_t i = 0; !frontend; i++)
-		if (!sim.frontends[i].there)
-			frontend = &sim.frontends[i];
-	*frontend = (struct sim_frontend){.there = true, .key = op->key, .value = op->value};
+	if (place < home || place >= home + RD_PROBES)
+		return false;
+	for (uint32_t i = home; i < place; i++)
+		if (!sim.places[i].key.tail)
+			return false;
+	return true;
+}
+
+/* At any time: what could be found before can be found now, but for what is gone;
+ * in the end, everything. */
+static void sim_check_reach(const bool *since)
+{
+	for (uint32_t i = 0; i < SIM_PLACES; i++)
+		if (sim.places[i].word && (!since || since[i]) && !is_reached(i))
+			fail_msg("no look-up comes to the frontend in place %u", i);
+}
+
+static void sim_check_each_once(void)
+{
+	for (uint32_t i = 0; i < SIM_PLACES; i++)
+		for (uint32_t other = i + 1; sim.places[i].word && other < SIM_PLACES; other++)
+			if (sim.places[other].word && is_key(i, &sim.places[other].key))
+				fail_msg("the key in place %u is in place %u as well", i, other);
+}
+
+static void sim_empty(uint32_t place)
+{
+	assert_true(place < SIM_PLACES);
+	if (sim.places[place].word || sim.place_in_use[place])
+		fail_msg("place %u is emptied while it is in use", place);
+	sim.places[place].key = (struct rd_key){0};
+}
+
+static void sim_put(const struct rd_op_frontend *op)
+{
+	struct rd_frontend *frontend = &sim.places[op->place];
+
+	assert_true(op->place < SIM_PLACES && op->value.key.tail);
+	if (!op->is_new) {
+		assert_true(frontend->word && is_key(op->place, &op->value.key));
+		assert_int_equal(frontend->service, op->value.service);
+	} else if (frontend->word || sim.place_in_use[op->place]) {
+		fail_msg("a key is written into place %u while that is in use", op->place);
+	}
+	if (op->is_new && op->value.word && sim_count() >= sim.limits.max_frontends)
+		fail_msg("there are more frontends than there may be");
+	*frontend = op->value;
 }
 
 void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 {
+	bool since[SIM_PLACES];
+
 	sim_note_use();
+	for (uint32_t i = 0; i < SIM_PLACES; i++)
+		since[i] = sim.places[i].word && is_reached(i);
+	for (size_t i = 0; i < ops->n_emptied; i++) {
+		sim_empty(ops->emptied[i]);
+		sim_check_reach(since);
+	}
 	for (size_t i = 0; i < ops->n_filter_set; i++)
 		sim_set_bit(ops->filter_set[i]);
 	for (size_t i = 0; i < ops->n_nodes; i++)
@@ -156,17 +233,19 @@ void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 		sim.names[op->id] = op->record;
 	}
 	for (size_t i = 0; i < ops->n_puts; i++) {
-		assert_true(sim.has_name[ops->puts[i].value.service]);
+		assert_true(!ops->puts[i].value.word || sim.has_name[ops->puts[i].value.service]);
 		sim_put(&ops->puts[i]);
 		sim_check_filter();
+		sim_check_reach(since);
 	}
 	for (size_t i = 0; i < ops->n_gone; i++) {
-		struct sim_frontend *frontend = sim_find(&ops->gone[i].key);
+		struct rd_frontend *frontend = &sim.places[ops->gone[i].place];
 
-		assert_non_null(frontend);
-		assert_memory_equal(&frontend->value, &ops->gone[i].value, sizeof(frontend->value));
-		frontend->there = false;
+		assert_memory_equal(frontend, &ops->gone[i].value, sizeof(*frontend));
+		frontend->word = 0;
 	}
+	sim_check_reach(NULL);
+	sim_check_each_once();
 	for (size_t i = 0; i < ops->n_gone_names; i++)
 		sim.has_name[ops->gone_names[i]] = false;
 	for (size_t i = 0; i < ops->n_filter_clear; i++) {
@@ -175,9 +254,8 @@ void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 	}
 	sim_check_filter_exact();
 	/* A name outlives all that carries its id. */
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		assert_true(!sim.frontends[i].there ||
-			    sim.has_name[sim.frontends[i].value.service]);
+	for (size_t i = 0; i < SIM_PLACES; i++)
+		assert_true(!sim.places[i].word || sim.has_name[sim.places[i].service]);
 	sim_note_use();
 }
 
@@ -194,7 +272,8 @@ struct sim_counts sim_sync(struct rd_plan *plan)
 				     .gone_names = ops->n_gone_names,
 				     .nodes = ops->n_nodes,
 				     .filter_set = ops->n_filter_set,
-				     .filter_clear = ops->n_filter_clear};
+				     .filter_clear = ops->n_filter_clear,
+				     .emptied = ops->n_emptied};
 	sim_apply(plan, ops);
 	rd_plan_applied(plan);
 	return counts;
@@ -205,6 +284,7 @@ void sim_grace(struct rd_plan *plan)
 	rd_plan_grace(plan);
 	assert_int_equal(rd_plan_limbo(plan), 0);
 	memset(sim.in_use, 0, sizeof(sim.in_use));
+	memset(sim.place_in_use, 0, sizeof(sim.place_in_use));
 	memset(sim.id_in_use, 0, sizeof(sim.id_in_use));
 	sim_note_use();
 }
@@ -216,10 +296,8 @@ int sim_adopt(struct rd_plan *plan)
 	for (uint32_t id = 0; !r && id < SIM_PORTS; id++)
 		if (sim.has_name[id])
 			r = rd_plan_adopt_service(plan, id, &sim.names[id]);
-	for (size_t i = 0; !r && i < SIM_FRONTENDS; i++)
-		if (sim.frontends[i].there)
-			r = rd_plan_adopt_frontend(plan, &sim.frontends[i].key,
-						   &sim.frontends[i].value, sim.slots);
+	for (uint32_t i = 0; !r && i < rd_limits_places(&sim.limits); i++)
+		r = rd_plan_adopt_frontend(plan, i, &sim.places[i], sim.slots);
 	for (size_t i = 0; !r && i < SIM_NODES; i++)
 		if (sim.nodes[i].there)
 			r = rd_plan_adopt_node(plan, &sim.nodes[i].address, sim.nodes[i].node);
@@ -231,6 +309,7 @@ void sim_restart(struct rd_plan *plan)
 	rd_plan_free(plan);
 	assert_int_equal(rd_plan_new(plan, &sim.limits), 0);
 	memset(sim.in_use, 0, sizeof(sim.in_use));
+	memset(sim.place_in_use, 0, sizeof(sim.place_in_use));
 	memset(sim.id_in_use, 0, sizeof(sim.id_in_use));
 	sim_note_use();
 	assert_int_equal(sim_adopt(plan), 0);
@@ -239,6 +318,7 @@ void sim_restart(struct rd_plan *plan)
 void sim_begin(struct rd_plan *plan, struct rd_limits limits)
 {
 	memset(&sim, 0, sizeof(sim));
+	assert_true(rd_limits_places(&limits) <= SIM_PLACES);
 	sim.limits = limits;
 	assert_int_equal(rd_plan_new(plan, &limits), 0);
 }

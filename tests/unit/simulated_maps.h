@@ -13,15 +13,10 @@
 #include "unit/unit.h"
 
 #define SIM_FRONTENDS 128
+#define SIM_PLACES (SIM_FRONTENDS + RD_PROBES)
 #define SIM_PORTS 128
 #define SIM_SLOTS 2048
 #define SIM_NODES 64
-
-struct sim_frontend {
-	bool there;
-	struct rd_frontend_key key;
-	struct rd_frontend value;
-};
 
 struct sim_node {
 	bool there;
@@ -33,12 +28,13 @@ struct sim {
 	uint64_t filter[RD_FILTER_BITS / 64];
 	struct sim_node nodes[SIM_NODES];
 	struct rd_limits limits;
-	struct sim_frontend frontends[SIM_FRONTENDS];
+	struct rd_frontend places[SIM_PLACES];
 	bool has_name[SIM_PORTS];
 	struct rd_service names[SIM_PORTS];
 	struct rd_slot slots[SIM_SLOTS];
 	/* What a program may still use: referenced since the last grace period. */
 	bool in_use[SIM_SLOTS];
+	bool place_in_use[SIM_PLACES];
 	bool id_in_use[SIM_PORTS];
 };
 
@@ -48,11 +44,10 @@ extern struct sim sim;
 /* What one round of operations consisted of. */
 struct sim_counts {
 	size_t slots, names, puts, gone, gone_names;
-	size_t nodes, filter_set, filter_clear;
+	size_t nodes, filter_set, filter_clear, emptied;
 };
 
-/* Empty maps, and a new plan for them. The limits are at most the sizes above,
- * of frontends half of that, since there are two families. */
+/* Empty maps, and a new plan for them. The limits are at most the sizes above. */
 void sim_begin(struct rd_plan *plan, struct rd_limits limits);
 /* Take the plan's operations, perform and check them. */
 struct sim_counts sim_sync(struct rd_plan *plan);
@@ -63,12 +58,13 @@ void sim_grace(struct rd_plan *plan);
 void sim_restart(struct rd_plan *plan);
 int sim_adopt(struct rd_plan *plan);
 
-struct sim_frontend *sim_find(const struct rd_frontend_key *key);
+/* The live frontend with this key, as a program looks for it; or NULL. */
+struct rd_frontend *sim_find(const struct rd_key *key);
 struct sim_node *sim_find_node(const struct rd_nodeaddr *address);
-/* Frontends in a family's map. */
-size_t sim_count(uint32_t family);
-/* Put a frontend into its map. */
-void sim_put(const struct rd_op_frontend *op);
+/* Live frontends. */
+size_t sim_count(void);
+/* Put a frontend where a program finds it, in the place of another with its key. */
+void sim_plant(const struct rd_frontend *value);
 
 /* The filter's bit of an address; whether a bit is set; set it. */
 uint32_t sim_bit_of(const uint8_t addr[16]);

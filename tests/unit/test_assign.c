@@ -16,8 +16,12 @@ struct fixture {
 
 static void begin(struct fixture *f, const char *cidr)
 {
-	struct rd_limits limits = {
-		.max_services = 8, .max_ports = 8, .max_frontends = 8, .max_slots = 8};
+	struct rd_limits limits = {.max_services = 8,
+				   .max_ports = 8,
+				   .max_frontends = 8,
+				   .frontend_bits = 4,
+				   .multiplier = 1,
+				   .max_slots = 8};
 
 	*f = (struct fixture){0};
 	f->assigner = (struct rd_assigner){.cidr = &f->cidr, .store = &f->store, .plan = &f->plan};

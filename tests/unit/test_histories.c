@@ -57,12 +57,14 @@ static const char *const port_names[NAMES] = {"", "dns", "dns-tcp"};
 static const char *const owners[] = {"a", "b", "c", "", "nobody"};
 static const char *const label_keys[] = {"app", "tier"};
 
+enum { IPV4, IPV6, FAMILIES };
+
 /* What frontends listen on; the Nodes' addresses among them. */
-static const char *const addresses[RD_FAMILIES][ADDRESSES] = {
+static const char *const addresses[FAMILIES][ADDRESSES] = {
 	{"10.96.0.1", "10.96.0.2", "10.96.0.3", "192.168.0.1", "192.168.0.2", "192.168.0.3"},
 	{"fd00:96::1", "fd00:96::2", "fd00:96::3", "fd00:1::1", "fd00:1::2", "fd00:1::3"},
 };
-static const char *const endpoint_ips[RD_FAMILIES][ENDPOINTS] = {
+static const char *const endpoint_ips[FAMILIES][ENDPOINTS] = {
 	{"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"},
 	{"fd00::1", "fd00::2", "fd00::3", "fd00::4", "fd00::5"},
 };
@@ -75,10 +77,10 @@ static const struct {
 	const char *text;
 	int family;
 	bool has_us;
-} ranges[RANGES] = {{"192.168.0.0/30", RD_4, true},
-		    {"203.0.113.0/24", RD_4, false},
-		    {"fd00:1::/64", RD_6, true},
-		    {"2001:db8::/32", RD_6, false}};
+} ranges[RANGES] = {{"192.168.0.0/30", IPV4, true},
+		    {"203.0.113.0/24", IPV4, false},
+		    {"fd00:1::/64", IPV6, true},
+		    {"2001:db8::/32", IPV6, false}};
 
 /* Values of --nodeport-addresses; NULL: no rule at all. */
 enum { SOME_IPV4 = 3 };
@@ -97,8 +99,8 @@ struct service {
 	int64_t created;
 	enum rd_service_type type;
 	uint32_t affinity_seconds;
-	int cluster_ip[RD_FAMILIES];
-	unsigned external_ips[RD_FAMILIES], lb_ips[RD_FAMILIES], ranges, selector;
+	int cluster_ip[FAMILIES];
+	unsigned external_ips[FAMILIES], lb_ips[FAMILIES], ranges, selector;
 	struct port ports[PORTS];
 	size_t n_ports;
 };
@@ -125,7 +127,7 @@ struct slice {
 
 struct pod {
 	bool present, ready, terminating, ended;
-	int node, ip[RD_FAMILIES];
+	int node, ip[FAMILIES];
 	unsigned labels;
 	struct port ports[PORTS];
 	size_t n_ports;
@@ -134,7 +136,7 @@ struct pod {
 struct node {
 	bool present;
 	int zone;
-	unsigned addresses[RD_FAMILIES];
+	unsigned addresses[FAMILIES];
 };
 
 static struct world {
@@ -362,7 +364,7 @@ static uint32_t local_set(const struct entry *entries, int node)
 }
 
 /* Keys of frontends, numbered. The address after the last is "any node's". */
-#define KEYS (RD_FAMILIES * (ADDRESSES + 1) * NUMBERS * 2)
+#define KEYS (FAMILIES * (ADDRESSES + 1) * NUMBERS * 2)
 
 static int key_number(int family, int address, int number, uint8_t protocol)
 {
@@ -383,8 +385,6 @@ static void claim(int s, int key, const struct port *port, uint32_t backends, ui
 {
 	if (claims[s][key].there)
 		return;
-	if (world.services[s].affinity_seconds)
-		flags |= RD_FLAG_AFFINITY;
 	claims[s][key] =
 		(struct claim){.there = true, .port = port, .backends = backends, .flags = flags};
 }
@@ -392,7 +392,7 @@ static void claim(int s, int key, const struct port *port, uint32_t backends, ui
 /* C6: as --nodeport-addresses says. */
 static bool does_node_port_answer(int family, int address)
 {
-	return world.rule != SOME_IPV4 || family == RD_6 || address == ADDRESSES - 1;
+	return world.rule != SOME_IPV4 || family == IPV6 || address == ADDRESSES - 1;
 }
 
 /* C10, with this node's addresses for the source. */
@@ -446,9 +446,9 @@ static void claim_all(int s)
 	if (!service->present || service->headless || service->not_ours ||
 	    service->type == RD_TYPE_EXTERNAL_NAME)
 		return;
-	for (size_t i = 0; i < RD_FAMILIES * service->n_ports; i++) {
-		const struct port *port = &service->ports[i / RD_FAMILIES];
-		int family = i % RD_FAMILIES;
+	for (size_t i = 0; i < FAMILIES * service->n_ports; i++) {
+		const struct port *port = &service->ports[i / FAMILIES];
+		int family = i % FAMILIES;
 		struct entry entries[BACKENDS] = {0};
 
 		if (port->protocol == IPPROTO_SCTP || service->cluster_ip[family] == NONE)
@@ -528,14 +528,14 @@ static struct rd_object *service_object(int s)
 	};
 	struct rd_object *object;
 
-	for (int f = 0; f < RD_FAMILIES; f++) {
+	for (int f = 0; f < FAMILIES; f++) {
 		add_texts(args.external_ips, service->external_ips[f], addresses[f]);
 		add_texts(args.lb_ips, service->lb_ips[f], addresses[f]);
 	}
-	if (service->cluster_ip[RD_4] != NONE)
-		args.ip4 = addresses[RD_4][service->cluster_ip[RD_4]];
-	if (service->cluster_ip[RD_6] != NONE)
-		args.ip6 = addresses[RD_6][service->cluster_ip[RD_6]];
+	if (service->cluster_ip[IPV4] != NONE)
+		args.ip4 = addresses[IPV4][service->cluster_ip[IPV4]];
+	if (service->cluster_ip[IPV6] != NONE)
+		args.ip6 = addresses[IPV6][service->cluster_ip[IPV6]];
 	for (int i = 0, n = 0; i < RANGES; i++)
 		if (has(service->ranges, i))
 			args.source_ranges[n++] = ranges[i].text;
@@ -591,8 +591,8 @@ static struct rd_object *pod_object(int i)
 		.namespace = pod_namespace(i),
 		.name = pod_names[i],
 		.node = pod->node == NONE ? NULL : node_names[pod->node],
-		.ip4 = pod->ip[RD_4] == NONE ? NULL : endpoint_ips[RD_4][pod->ip[RD_4]],
-		.ip6 = pod->ip[RD_6] == NONE ? NULL : endpoint_ips[RD_6][pod->ip[RD_6]],
+		.ip4 = pod->ip[IPV4] == NONE ? NULL : endpoint_ips[IPV4][pod->ip[IPV4]],
+		.ip6 = pod->ip[IPV6] == NONE ? NULL : endpoint_ips[IPV6][pod->ip[IPV6]],
 		.not_ready = !pod->ready,
 		.terminating = pod->terminating,
 		.ended = pod->ended,
@@ -613,7 +613,7 @@ static struct rd_object *node_object(int i)
 		.zone = node->zone == NONE ? NULL : zone_names[node->zone],
 	};
 
-	for (int f = 0; f < RD_FAMILIES; f++)
+	for (int f = 0; f < FAMILIES; f++)
 		add_texts(args.addresses, node->addresses[f], addresses[f]);
 	return make_node(args);
 }
@@ -713,14 +713,14 @@ static void random_service_ports(struct service *service)
 
 static void random_addresses(struct service *service)
 {
-	for (int f = 0; f < RD_FAMILIES; f++) {
+	for (int f = 0; f < FAMILIES; f++) {
 		service->cluster_ip[f] = index_or_none(once_in(8) ? ADDRESSES : 3, f ? 2 : 8);
 		service->external_ips[f] = once_in(3) ? 1U << below(ADDRESSES) : 0;
 		service->lb_ips[f] =
 			once_in(3) ? 1U << below(ADDRESSES) | 1U << below(ADDRESSES) : 0;
 	}
 	if (service->headless)
-		service->cluster_ip[RD_4] = service->cluster_ip[RD_6] = NONE;
+		service->cluster_ip[IPV4] = service->cluster_ip[IPV6] = NONE;
 }
 
 static struct service random_service(void)
@@ -781,7 +781,7 @@ static struct slice random_slice(bool is_slice)
 
 	for (size_t u = 0; u < slice.n_subsets; u++) {
 		struct subset *subset = &slice.subsets[u];
-		int family = once_in(3) ? RD_6 : RD_4;
+		int family = once_in(3) ? IPV6 : IPV4;
 
 		subset->n_ports = random_ports(subset->ports, once_in(12) ? 0 : 1 + below(PORTS));
 		subset->n_endpoints = subset->n_ports && !once_in(8) ? 1 + below(PLACES) : 0;
@@ -818,7 +818,7 @@ static struct node random_node(int i)
 {
 	struct node node = {.present = true, .zone = index_or_none(2, 6)};
 
-	for (int f = 0; f < RD_FAMILIES; f++) {
+	for (int f = 0; f < FAMILIES; f++) {
 		node.addresses[f] = once_in(6) ? 0 : 1U << (NODE_ADDRESS + i);
 		if (once_in(6))
 			node.addresses[f] |= 1U << (NODE_ADDRESS + below(NODES));
@@ -1045,7 +1045,7 @@ static unsigned reconcile(bool all)
 /* Who has each key, since the last comparison. */
 static int owner[KEYS];
 
-static struct rd_ip address_ips[RD_FAMILIES][ADDRESSES], backend_ips[RD_FAMILIES][ENDPOINTS];
+static struct rd_ip address_ips[FAMILIES][ADDRESSES], backend_ips[FAMILIES][ENDPOINTS];
 
 static int find_ip(const struct rd_ip *ips, int n, const uint8_t *bytes)
 {
@@ -1063,17 +1063,22 @@ static int find_number(uint16_t number)
 	return NONE;
 }
 
-static int number_of_key(const struct rd_frontend_key *key)
+static int family_of(const struct rd_key *key)
+{
+	return key->family == RD_IPV6 ? IPV6 : IPV4;
+}
+
+static int number_of_key(const struct rd_key *key)
 {
 	static const uint8_t nothing[16];
-	int number = find_number(key->key.port);
-	int address = find_ip(address_ips[key->family], ADDRESSES, key->key.addr);
+	int number = find_number(key->port);
+	int address = find_ip(address_ips[family_of(key)], ADDRESSES, key->addr);
 
-	if (key->key.scope == RD_SCOPE_NODE_PORT)
-		address = memcmp(key->key.addr, nothing, sizeof(nothing)) ? NONE : ADDRESSES;
+	if (key->scope == RD_SCOPE_NODE_PORT)
+		address = memcmp(key->addr, nothing, sizeof(nothing)) ? NONE : ADDRESSES;
 	assert_true(address != NONE && number != NONE);
-	assert_true(key->key.protocol == IPPROTO_TCP || key->key.protocol == IPPROTO_UDP);
-	return key_number((int)key->family, address, number, key->key.protocol);
+	assert_true(key->protocol == IPPROTO_TCP || key->protocol == IPPROTO_UDP);
+	return key_number(family_of(key), address, number, key->protocol);
 }
 
 static int service_of(const struct rd_service *record)
@@ -1093,7 +1098,7 @@ static int service_of(const struct rd_service *record)
 		print_error("%s IPv%d port %u/%s: ",                                               \
 			    address_ == ADDRESSES ? "NodePort"                                     \
 						  : addresses[rest_ / (ADDRESSES + 1)][address_],  \
-			    rest_ / (ADDRESSES + 1) == RD_6 ? 6 : 4, numbers[(key) / 2 % NUMBERS], \
+			    rest_ / (ADDRESSES + 1) == IPV6 ? 6 : 4, numbers[(key) / 2 % NUMBERS], \
 			    (key) % 2 ? "UDP" : "TCP");                                            \
 		fail_msg(__VA_ARGS__);                                                             \
 	} while (0)
@@ -1113,41 +1118,40 @@ static const char *describe_backends(int family, uint32_t backends, char text[10
 }
 
 /* The backends that a word leads to; each there once. */
-static uint32_t backends_of(int key, const struct sim_frontend *frontend)
+static uint32_t backends_of(int key, const struct rd_frontend *frontend)
 {
-	uint32_t first = rd_word_first(frontend->value.word), backends = 0;
-	uint32_t family = frontend->key.family;
+	uint32_t first = rd_word_first(frontend->word), backends = 0;
+	int family = family_of(&frontend->key);
 
-	for (uint32_t i = 0; i < rd_word_count(frontend->value.word); i++) {
+	for (uint32_t i = 0; i < rd_word_count(frontend->word); i++) {
 		const struct rd_slot *slot = &sim.slots[first + i];
 		int ip = find_ip(backend_ips[family], ENDPOINTS, slot->addr);
 		int number = find_number(slot->port);
 
 		if (ip == NONE || number == NONE || has(backends, ip * NUMBERS + number))
 			WRONG(key, "slot %u is no endpoint, or one twice", first + i);
-		if (plan.slot_port[first + i] != frontend->value.service)
+		if (plan.slot_port[first + i] != frontend->service)
 			WRONG(key, "slot %u is another Service's", first + i);
 		backends |= 1U << (ip * NUMBERS + number);
 	}
 	return backends;
 }
 
-static void compare(int key, const struct sim_frontend *frontend, const struct claim *claim, int s)
+static void compare(int key, const struct rd_frontend *frontend, const struct claim *claim, int s)
 {
-	const struct rd_service *record = &sim.names[frontend->value.service];
+	const struct rd_service *record = &sim.names[frontend->service];
 	uint32_t backends = backends_of(key, frontend);
 
 	if (backends != claim->backends) {
-		int family = (int)frontend->key.family;
+		int family = family_of(&frontend->key);
 		char is[1024], should_be[1024];
 
 		WRONG(key, "leads to%s, not to%s", describe_backends(family, backends, is),
 		      describe_backends(family, claim->backends, should_be));
 	}
-	if (rd_word_flags(frontend->value.word) != claim->flags)
-		WRONG(key, "the flags are %u, not %u", rd_word_flags(frontend->value.word),
-		      claim->flags);
-	if (frontend->value.affinity_seconds != world.services[s].affinity_seconds)
+	if (rd_word_flags(frontend->word) != claim->flags)
+		WRONG(key, "the flags are %u, not %u", rd_word_flags(frontend->word), claim->flags);
+	if (frontend->affinity_seconds != world.services[s].affinity_seconds)
 		WRONG(key, "the affinity is another");
 	if (strcmp(record->port_name, port_names[claim->port->name]) ||
 	    record->port != numbers[claim->port->number] ||
@@ -1215,15 +1219,15 @@ static void check_names(void)
 
 static void check_maps(bool one_changed)
 {
-	const struct sim_frontend *found[KEYS] = {0};
+	const struct rd_frontend *found[KEYS] = {0};
 
-	for (int i = 0; i < SIM_FRONTENDS; i++)
-		if (sim.frontends[i].there)
-			found[number_of_key(&sim.frontends[i].key)] = &sim.frontends[i];
+	for (int i = 0; i < SIM_PLACES; i++)
+		if (sim.places[i].word)
+			found[number_of_key(&sim.places[i].key)] = &sim.places[i];
 	for (int s = 0; s < SERVICES; s++)
 		claim_all(s);
 	for (int key = 0; key < KEYS; key++) {
-		int now = found[key] ? service_of(&sim.names[found[key]->value.service]) : NONE;
+		int now = found[key] ? service_of(&sim.names[found[key]->service]) : NONE;
 
 		check_owner(key, now, one_changed);
 		if (now != NONE)
@@ -1238,7 +1242,9 @@ static void check_maps(bool one_changed)
 /* Sets are small, and there is room for those of several steps. */
 static const struct rd_limits limits = {.max_services = SERVICES,
 					.max_ports = SIM_PORTS,
-					.max_frontends = SIM_FRONTENDS / 2,
+					.max_frontends = SIM_FRONTENDS,
+					.frontend_bits = 6,
+					.multiplier = 0x9e3779b97f4a7c15,
 					.max_slots = SIM_SLOTS};
 
 /* Where a failure is; a seed of 0: there was none. */
@@ -1248,7 +1254,7 @@ static int step;
 static int set_up(void **state)
 {
 	(void)state;
-	for (int f = 0; f < RD_FAMILIES; f++) {
+	for (int f = 0; f < FAMILIES; f++) {
 		for (int i = 0; i < ADDRESSES; i++)
 			address_ips[f][i] = to_ip(addresses[f][i]);
 		for (int i = 0; i < ENDPOINTS; i++)
@@ -1268,8 +1274,8 @@ static int say_where(void **state)
 
 static void begin_history(void)
 {
-	static const struct rd_ip *const first[] = {&address_ips[RD_4][NODE_ADDRESS],
-						    &address_ips[RD_6][NODE_ADDRESS]};
+	static const struct rd_ip *const first[] = {&address_ips[IPV4][NODE_ADDRESS],
+						    &address_ips[IPV6][NODE_ADDRESS]};
 	static struct rd_nodeport_rule rule;
 	static struct rd_ip ours[RD_ARRAY_SIZE(first)];
 
@@ -1331,7 +1337,8 @@ static void end_history(void)
 	sim_sync(&plan);
 	check_maps(false);
 	sim_grace(&plan);
-	assert_int_equal(plan.ids.used_count + plan.backend_ids.used_count + plan.ranges.used_count,
+	assert_int_equal(plan.ids.used_count + plan.backend_ids.used_count +
+				 plan.ranges.used_count + plan.places.used_count,
 			 0);
 	rd_plan_free(&plan);
 }

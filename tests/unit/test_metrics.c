@@ -74,8 +74,12 @@ static char *write_all(const struct rd_plan *plan, size_t *ret_pieces)
 
 static void add_ports(struct rd_plan *plan, uint32_t n)
 {
-	struct rd_limits limits = {
-		.max_services = n, .max_ports = n, .max_frontends = n, .max_slots = n};
+	struct rd_limits limits = {.max_services = n,
+				   .max_ports = n,
+				   .max_frontends = n,
+				   .frontend_bits = 8,
+				   .multiplier = 1,
+				   .max_slots = n};
 
 	assert_int_equal(rd_plan_new(plan, &limits), 0);
 	for (uint32_t i = 0; i < n; i++) {

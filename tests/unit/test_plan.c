@@ -191,7 +191,13 @@ static void drop(struct rd_plan *plan, const char *name)
 /* ---- looking at the simulated maps ------------------------------------------------ */
 
 static const struct rd_limits roomy = {
-	.max_services = 64, .max_ports = SIM_PORTS, .max_frontends = 64, .max_slots = SIM_SLOTS};
+	.max_services = 64,
+	.max_ports = SIM_PORTS,
+	.max_frontends = SIM_FRONTENDS,
+	.frontend_bits = 5,
+	.multiplier = 0x9e3779b97f4a7c15,
+	.max_slots = SIM_SLOTS,
+};
 
 /* Apply, expecting so many operations of each kind. */
 static void expect_ops(struct rd_plan *plan, struct sim_counts expected)
@@ -215,62 +221,60 @@ static void expect_filter_ops(struct rd_plan *plan, size_t nodes, size_t set, si
 	assert_int_equal(counts.filter_clear, clear);
 }
 
-static struct rd_frontend_key key_of_frontend(const struct port_args *port,
-					      const struct frontend_args *frontend)
+static struct rd_key key_of_frontend(const struct port_args *port,
+				     const struct frontend_args *frontend)
 {
 	struct rd_ip ip = frontend_ip(port, frontend);
-	struct rd_frontend_key key = {
-		.family = ip.family == RD_FAMILY_6 ? RD_6 : RD_4,
-		.key = {.port = port->port ?: 80,
-			.protocol = port->udp ? IPPROTO_UDP : IPPROTO_TCP,
-			.scope = frontend->node_port ? RD_SCOPE_NODE_PORT : RD_SCOPE_ADDRESS},
+	struct rd_key key = {
+		.port = port->port ?: 80,
+		.protocol = port->udp ? IPPROTO_UDP : IPPROTO_TCP,
+		.family = ip.family == RD_FAMILY_6 ? RD_IPV6 : RD_IPV4,
+		.scope = frontend->node_port ? RD_SCOPE_NODE_PORT : RD_SCOPE_ADDRESS,
 	};
 
-	memcpy(key.key.addr, ip.bytes, sizeof(key.key.addr));
+	memcpy(key.addr, ip.bytes, sizeof(key.addr));
 	return key;
 }
 
-static struct rd_frontend_key key_of(bool v6, uint8_t ip, uint16_t port, bool udp)
+static struct rd_key key_of(bool v6, uint8_t ip, uint16_t port, bool udp)
 {
-	struct rd_frontend_key key = {
-		.family = v6 ? RD_6 : RD_4,
-		.key = {.port = port ?: 80, .protocol = udp ? IPPROTO_UDP : IPPROTO_TCP},
+	struct rd_key key = {
+		.port = port ?: 80,
+		.protocol = udp ? IPPROTO_UDP : IPPROTO_TCP,
+		.family = v6 ? RD_IPV6 : RD_IPV4,
 	};
 	struct rd_ip address = virtual_ip(v6, ip);
 
-	memcpy(key.key.addr, address.bytes, sizeof(key.key.addr));
+	memcpy(key.addr, address.bytes, sizeof(key.addr));
 	return key;
 }
 
 /* The value of the IPv4 frontend 10.96.0.ip:80/TCP, which must be there. */
 static struct rd_frontend value_of(uint8_t ip)
 {
-	struct rd_frontend_key key = key_of(false, ip, 80, false);
-	struct sim_frontend *frontend = sim_find(&key);
+	struct rd_key key = key_of(false, ip, 80, false);
+	const struct rd_frontend *frontend = sim_find(&key);
 
 	if (!frontend)
 		fail_msg("10.96.0.%u:80 is not in the map", ip);
-	return frontend->value;
+	return *frontend;
 }
 
 static bool is_there(uint8_t ip)
 {
-	struct rd_frontend_key key = key_of(false, ip, 80, false);
+	struct rd_key key = key_of(false, ip, 80, false);
 
 	return sim_find(&key);
 }
 
 /* Does a word of the maps lead to exactly these endpoints? NULL: yes. */
-static const char *wrong(const struct rd_frontend_key *key, const struct rd_frontend *value,
-			 const struct set_args *set, const char *service, uint8_t flags,
-			 uint32_t affinity_seconds)
+static const char *wrong(const struct rd_frontend *value, const struct set_args *set,
+			 const char *service, uint8_t flags, uint32_t affinity_seconds)
 {
 	struct rd_backend backends[ENDPOINTS];
 	uint32_t first = rd_word_first(value->word), count = rd_word_count(value->word);
 	size_t n = fill_set(set, backends);
 
-	if (rd_word_fingerprint(value->word) != rd_fingerprint6(&key->key))
-		return "the fingerprint is another key's";
 	if (rd_word_flags(value->word) != flags)
 		return "the flags are others";
 	if (value->affinity_seconds != affinity_seconds)
@@ -296,10 +300,9 @@ static const char *wrong(const struct rd_frontend_key *key, const struct rd_fron
 /* The IPv4 frontend 10.96.0.ip:80/TCP is this Service's and leads there. */
 static void expect_set(uint8_t ip, const char *service, uint32_t members)
 {
-	struct rd_frontend_key key = key_of(false, ip, 80, false);
 	struct set_args set = {.members = members};
 	struct rd_frontend value = value_of(ip);
-	const char *why = wrong(&key, &value, &set, service, 0, 0);
+	const char *why = wrong(&value, &set, service, 0, 0);
 
 	if (why)
 		fail_msg("10.96.0.%u: %s", ip, why);
@@ -327,13 +330,14 @@ TEST(a_service_becomes_slots_a_name_and_a_frontend)
 {
 	struct rd_plan plan;
 	const struct rd_planned_port *port;
-	struct rd_frontend_key key = key_of(false, 1, 80, false);
+	struct rd_key key = key_of(false, 1, 80, false);
 
 	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x7));
 	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1});
 	expect_set(1, "web", 0x7);
-	assert_ptr_equal(rd_plan_owner(&plan, &key), rd_plan_find(&plan, "default", "web"));
+	assert_ptr_equal(rd_plan_frontend(&plan, &key)->service,
+			 rd_plan_find(&plan, "default", "web"));
 	port = rd_plan_port(&plan, value_of(1).service);
 	assert_non_null(port);
 	assert_string_equal(port->record.namespace, "default");
@@ -557,8 +561,8 @@ TEST(a_removed_service_leaves_nothing)
 	assert_int_equal(plan.backend_ids.used_count, 0);
 	assert_int_equal(plan.ranges.used_count, 0);
 	assert_int_equal(plan.n_services, 0);
-	assert_int_equal(plan.n_frontends[RD_4], 0);
-	assert_true(RB_EMPTY(&plan.frontends));
+	assert_int_equal(plan.n_frontends, 0);
+	assert_int_equal(plan.places.used_count, 0);
 	rd_plan_free(&plan);
 }
 
@@ -634,7 +638,7 @@ TEST(an_address_that_another_service_has_is_left_out)
 {
 	struct service_args args = SIMPLE("b", 1, 0x3);
 	struct rd_plan plan;
-	struct rd_frontend_key key = key_of(false, 1, 80, false);
+	struct rd_key key = key_of(false, 1, 80, false);
 
 	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("a", 1, 0x1));
@@ -644,7 +648,7 @@ TEST(an_address_that_another_service_has_is_left_out)
 	sim_sync(&plan);
 	expect_set(1, "a", 0x1);
 	expect_set(2, "b", 0x3);
-	assert_string_equal(rd_plan_owner(&plan, &key)->name, "a");
+	assert_string_equal(rd_plan_frontend(&plan, &key)->service->name, "a");
 	/* Stating it again does not change that, and nothing is written. */
 	refuse(&plan, args, -EEXIST, "10.96.0.1:80 is the address of default/a");
 	expect_ops(&plan, (struct sim_counts){.slots = 0});
@@ -689,12 +693,12 @@ TEST(an_address_given_up_in_a_batch_can_be_taken_in_the_same)
 	sim_sync(&plan);
 	drop(&plan, "a");
 	state(&plan, SIMPLE("b", 1, 0x2));
-	expect_ops(&plan, (struct sim_counts){.puts = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 1, .gone = 1, .gone_names = 1});
 	expect_set(1, "b", 0x2);
 	/* The same when its owner moves to another address. */
 	state(&plan, SIMPLE("b", 2, 0x2));
 	state(&plan, SIMPLE("c", 1, 0x4));
-	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 2});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 2, .gone = 1});
 	expect_set(1, "c", 0x4);
 	expect_set(2, "b", 0x2);
 	rd_plan_free(&plan);
@@ -711,13 +715,13 @@ TEST(two_services_can_exchange_their_addresses_in_one_batch)
 	refuse(&plan, SIMPLE("a", 2, 0x1), -EEXIST, "10.96.0.2:80 is the address of default/b");
 	state(&plan, SIMPLE("b", 1, 0x2));
 	state(&plan, SIMPLE("a", 2, 0x1));
-	expect_ops(&plan, (struct sim_counts){.puts = 2});
+	expect_ops(&plan, (struct sim_counts){.puts = 2, .gone = 2});
 	expect_set(1, "b", 0x2);
 	expect_set(2, "a", 0x1);
 	rd_plan_free(&plan);
 }
 
-TEST(deleted_and_recreated_in_one_batch_is_one_put_and_no_delete)
+TEST(deleted_and_recreated_in_one_batch_is_put_before_it_is_deleted)
 {
 	struct rd_plan plan;
 
@@ -726,12 +730,14 @@ TEST(deleted_and_recreated_in_one_batch_is_one_put_and_no_delete)
 	sim_sync(&plan);
 	drop(&plan, "web");
 	state(&plan, SIMPLE("web", 1, 0x3));
-	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){
+				  .slots = 1, .names = 1, .puts = 1, .gone = 1, .gone_names = 1});
 	expect_set(1, "web", 0x3);
 	/* Under another name. */
 	drop(&plan, "web");
 	state(&plan, SIMPLE("new", 1, 0x3));
-	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1, .gone_names = 1});
+	expect_ops(&plan, (struct sim_counts){
+				  .slots = 1, .names = 1, .puts = 1, .gone = 1, .gone_names = 1});
 	expect_set(1, "new", 0x3);
 	/* A new address: only that one remains (A19). */
 	drop(&plan, "new");
@@ -784,14 +790,15 @@ TEST(services_are_iterated_in_order_of_their_names)
 
 /* A copy of what the plan says of itself, to see that a refusal left no trace. */
 struct trace {
-	uint32_t services, frontends[RD_FAMILIES], ids, backend_ids, ranges, limbo;
+	uint32_t services, frontends, places, ids, backend_ids, ranges, limbo;
 };
 
 static struct trace trace_of(const struct rd_plan *plan)
 {
 	return (struct trace){
 		.services = plan->n_services,
-		.frontends = {plan->n_frontends[RD_4], plan->n_frontends[RD_6]},
+		.frontends = plan->n_frontends,
+		.places = plan->places.used_count,
 		.ids = plan->ids.used_count,
 		.backend_ids = plan->backend_ids.used_count,
 		.ranges = plan->ranges.used_count,
@@ -868,7 +875,7 @@ TEST(service_ports_up_to_the_limit_and_not_one_more)
 	rd_plan_free(&plan);
 }
 
-TEST(frontends_of_each_family_up_to_the_limit_and_not_one_more)
+TEST(frontends_of_both_families_up_to_the_limit_and_not_one_more)
 {
 	struct service_args six = {
 		.name = "six",
@@ -882,25 +889,25 @@ TEST(frontends_of_each_family_up_to_the_limit_and_not_one_more)
 	struct rd_limits limits = roomy;
 	struct rd_plan plan;
 
-	limits.max_frontends = 2;
+	limits.max_frontends = 4;
 	sim_begin(&plan, limits);
 	state(&plan, SIMPLE("a", 1, 0x1));
 	state(&plan, six);
 	sim_sync(&plan);
 	three.ports[0].n_frontends = 2;
 	three.ports[0].frontends[1].ip = 3;
-	refuse_without_a_trace(&plan, three, "all 2 addresses are in use, see --max-services");
+	refuse_without_a_trace(&plan, three, "all 4 addresses are in use, see --max-services");
 	three.ports[0].n_frontends = 1;
 	state(&plan, three);
 	sim_sync(&plan);
 	/* One that is in and wants more stays as it was. */
 	three.ports[0].n_frontends = 2;
 	three.ports[0].sets[0].members = 0x7;
-	refuse_without_a_trace(&plan, three, "all 2 addresses are in use, see --max-services");
+	refuse_without_a_trace(&plan, three, "all 4 addresses are in use, see --max-services");
 	expect_set(2, "b", 0x3);
 	six.ports[0].n_frontends = 3;
 	six.ports[0].frontends[2].ip = 3;
-	refuse_without_a_trace(&plan, six, "all 2 addresses are in use, see --max-services");
+	refuse_without_a_trace(&plan, six, "all 4 addresses are in use, see --max-services");
 	rd_plan_free(&plan);
 }
 
@@ -1053,6 +1060,166 @@ TEST(retired_ranges_are_not_used_again_before_a_grace_period)
 	rd_plan_free(&plan);
 }
 
+/* ---- places ---------------------------------------------------------------------------------- */
+
+/* All look-ups begin at the same two places. */
+static struct rd_limits crowded(void)
+{
+	struct rd_limits limits = roomy;
+
+	limits.frontend_bits = 1;
+	return limits;
+}
+
+static uint32_t place_of(uint8_t ip)
+{
+	struct rd_key key = key_of(false, ip, 80, false);
+	const struct rd_frontend *frontend = sim_find(&key);
+
+	if (!frontend)
+		fail_msg("10.96.0.%u:80 is not in the map", ip);
+	return (uint32_t)(frontend - sim.places);
+}
+
+/* Four Services at 10.96.0.1 to .4. */
+static void begin_crowded(struct rd_plan *plan)
+{
+	sim_begin(plan, crowded());
+	state(plan, SIMPLE("a", 1, 0x1));
+	state(plan, SIMPLE("b", 2, 0x1));
+	state(plan, SIMPLE("c", 3, 0x1));
+	state(plan, SIMPLE("d", 4, 0x1));
+	sim_sync(plan);
+}
+
+static size_t count_keys(void)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < SIM_PLACES; i++)
+		n += sim.places[i].key.tail != 0;
+	return n;
+}
+
+TEST(a_place_is_not_used_again_before_a_grace_period)
+{
+	struct rd_plan plan;
+	bool is_used = false;
+	uint32_t place;
+
+	begin_crowded(&plan);
+	/* One that others are behind. */
+	place = place_of(1) < place_of(2) ? place_of(1) : place_of(2);
+	drop(&plan, place == place_of(1) ? "a" : "b");
+	sim_sync(&plan);
+	state(&plan, SIMPLE("e", 5, 0x1));
+	sim_sync(&plan);
+	assert_int_not_equal(place_of(5), place);
+	sim_grace(&plan);
+	/* Half of all begin at its home. */
+	for (int i = 0; i < 7; i++) {
+		uint8_t ip = (uint8_t)(6 + i);
+
+		state(&plan,
+		      SIMPLE(((const char *[]){"f", "g", "h", "i", "j", "k", "l"})[i], ip, 0x1));
+		sim_sync(&plan);
+		is_used |= place_of(ip) == place;
+	}
+	assert_true(is_used);
+	rd_plan_free(&plan);
+}
+
+TEST(look_ups_end_again_where_nothing_is_behind)
+{
+	struct rd_plan plan;
+
+	begin_crowded(&plan);
+	assert_int_equal(count_keys(), 4);
+	drop(&plan, "a");
+	drop(&plan, "b");
+	drop(&plan, "c");
+	drop(&plan, "d");
+	sim_sync(&plan);
+	assert_int_equal(count_keys(), 4);
+	sim_grace(&plan);
+	assert_int_equal(sim_sync(&plan).emptied, 4);
+	assert_int_equal(count_keys(), 0);
+	rd_plan_free(&plan);
+}
+
+TEST(an_address_may_change_hands_for_ever_in_the_room_of_a_few_places)
+{
+	static const char *const names[] = {"x", "y"};
+	struct rd_plan plan;
+
+	begin_crowded(&plan);
+	for (int i = 0; i < 1000; i++) {
+		drop(&plan, names[i % 2]);
+		state(&plan, SIMPLE(names[(i + 1) % 2], 9, 0x1));
+		sim_sync(&plan);
+		expect_set(9, names[(i + 1) % 2], 0x1);
+		assert_true(place_of(9) < 16);
+		if (i % 3 == 2)
+			sim_grace(&plan);
+	}
+	rd_plan_free(&plan);
+}
+
+/* Between taking a place and being written it holds up those behind it. */
+TEST(what_comes_and_goes_in_one_batch_does_not_hide_who_came_after_it)
+{
+	struct rd_plan plan;
+
+	sim_begin(&plan, crowded());
+	for (uint8_t ip = 1; ip < 9; ip++)
+		state(&plan,
+		      SIMPLE(((const char *[]){"a", "b", "c", "d", "e", "f", "g", "h"})[ip - 1], ip,
+			     0x1));
+	for (int i = 0; i < 7; i++)
+		drop(&plan, ((const char *[]){"a", "b", "c", "d", "e", "f", "g"})[i]);
+	/* That they are reached is seen by sim_apply. */
+	sim_sync(&plan);
+	expect_set(8, "h", 0x1);
+	drop(&plan, "h");
+	sim_sync(&plan);
+	sim_grace(&plan);
+	sim_sync(&plan);
+	assert_int_equal(count_keys(), 0);
+	rd_plan_free(&plan);
+}
+
+TEST(a_service_whose_address_finds_no_place_is_refused_whole)
+{
+	struct rd_plan plan;
+
+	begin_crowded(&plan);
+	for (uint32_t i = 0; i < rd_limits_places(&sim.limits); i++)
+		assert_int_equal(rd_alloc_adopt(&plan.places, i, 1), 0);
+	refuse_without_a_trace(&plan, SIMPLE("e", 5, 0x1),
+			       "all 128 addresses are in use, see --max-services");
+	rd_plan_free(&plan);
+}
+
+TEST(an_adopted_frontend_that_no_look_up_comes_to_is_written_anew)
+{
+	struct rd_frontend lost;
+	struct rd_plan plan;
+
+	begin_crowded(&plan);
+	lost = value_of(4);
+	sim.places[place_of(4)].word = 0;
+	sim.places[500] = lost;
+	sim_restart(&plan);
+	state(&plan, SIMPLE("a", 1, 0x1));
+	state(&plan, SIMPLE("b", 2, 0x1));
+	state(&plan, SIMPLE("c", 3, 0x1));
+	state(&plan, SIMPLE("d", 4, 0x1));
+	sim_sync(&plan);
+	expect_set(4, "d", 0x1);
+	assert_int_equal(sim.places[500].word, 0);
+	rd_plan_free(&plan);
+}
+
 /* ---- adoption ------------------------------------------------------------------------------ */
 
 /* Two Services with all that a Service can have. */
@@ -1156,12 +1323,12 @@ TEST(an_adopted_address_stays_with_the_service_that_has_it)
 /* Put a frontend into the simulated map by hand. */
 static void plant(uint8_t ip, uint32_t first, uint32_t count, uint32_t service)
 {
-	struct rd_op_frontend op = {.key = key_of(false, ip, 80, false)};
+	struct rd_frontend value = {.key = key_of(false, ip, 80, false),
+				    .service = service,
+				    .word = rd_word(first, count, 0, 0)};
 
-	op.value.word = rd_word(first, count, 0, rd_fingerprint6(&op.key.key));
-	op.value.service = service;
-	sim_set_bit(sim_bit_of(op.key.key.addr));
-	sim_put(&op);
+	sim_set_bit(sim_bit_of(value.key.addr));
+	sim_plant(&value);
 }
 
 /* Take the operations and perform them without the checks of sim_apply. */
@@ -1191,8 +1358,8 @@ TEST(adopted_frontends_that_make_no_sense_are_deleted)
 	assert_int_equal(ops->n_gone, 5);
 	assert_int_equal(ops->n_puts, 0);
 	for (size_t i = 0; i < ops->n_gone; i++) {
-		assert_in_range(ops->gone[i].key.key.addr[3], 2, 6);
-		assert_memory_equal(&ops->gone[i].value, &sim_find(&ops->gone[i].key)->value,
+		assert_in_range(ops->gone[i].value.key.addr[3], 2, 6);
+		assert_memory_equal(&ops->gone[i].value, &sim.places[ops->gone[i].place],
 				    sizeof(ops->gone[i].value));
 	}
 	rd_plan_applied(&plan);
@@ -1210,7 +1377,7 @@ TEST(an_address_of_no_sense_can_be_taken_in_the_first_batch)
 	plant(1, 0, 0, 77);
 	sim_restart(&plan);
 	state(&plan, SIMPLE("web", 1, 0x3));
-	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1});
+	expect_ops(&plan, (struct sim_counts){.slots = 1, .names = 1, .puts = 1, .gone = 1});
 	expect_set(1, "web", 0x3);
 	rd_plan_free(&plan);
 }
@@ -1231,16 +1398,16 @@ TEST(slots_that_an_orphaned_frontend_leads_to_are_not_written_before_it_is_gone)
 	rd_plan_free(&plan);
 }
 
-TEST(a_word_with_anothers_fingerprint_is_written_anew)
+TEST(a_word_that_somebody_changed_is_written_anew)
 {
 	struct rd_plan plan;
 
 	sim_begin(&plan, roomy);
 	state(&plan, SIMPLE("web", 1, 0x3));
 	sim_sync(&plan);
-	for (size_t i = 0; i < SIM_FRONTENDS; i++)
-		if (sim.frontends[i].there)
-			sim.frontends[i].value.word ^= 1ULL << 50;
+	for (size_t i = 0; i < SIM_PLACES; i++)
+		if (sim.places[i].word)
+			sim.places[i].word ^= 1ULL << 50;
 	sim_restart(&plan);
 	state(&plan, SIMPLE("web", 1, 0x3));
 	expect_ops(&plan, (struct sim_counts){.puts = 1});
@@ -1456,7 +1623,7 @@ TEST(a_node_port_has_a_key_without_address_and_its_ports_bit)
 			   .n_frontends = 1,
 			   .frontends = {{.node_port = true, .flags = RD_FLAG_LOCAL}}}},
 	};
-	struct rd_frontend_key key = key_of_frontend(&args.ports[0], &args.ports[0].frontends[0]);
+	struct rd_key key = key_of_frontend(&args.ports[0], &args.ports[0].frontends[0]);
 	struct rd_plan plan;
 
 	sim_begin(&plan, roomy);
@@ -1464,9 +1631,9 @@ TEST(a_node_port_has_a_key_without_address_and_its_ports_bit)
 	expect_filter_ops(&plan, 0, 1, 0);
 	assert_true(sim_bit(rd_filter_port_bit(30080)));
 	assert_non_null(sim_find(&key));
-	assert_int_equal(key.key.scope, RD_SCOPE_NODE_PORT);
-	assert_memory_equal(key.key.addr, ((uint8_t[16]){0}), 16);
-	assert_int_equal(rd_word_flags(sim_find(&key)->value.word), RD_FLAG_LOCAL);
+	assert_int_equal(key.scope, RD_SCOPE_NODE_PORT);
+	assert_memory_equal(key.addr, ((uint8_t[16]){0}), 16);
+	assert_int_equal(rd_word_flags(sim_find(&key)->word), RD_FLAG_LOCAL);
 	/* Whoever has it keeps it. */
 	args.name = "other";
 	refuse(&plan, args, -EEXIST, "node port 30080/TCP is taken by default/web");
@@ -1577,20 +1744,24 @@ TEST(D1_flags_and_affinity_are_in_the_values_and_a_change_is_one_put)
 
 	sim_begin(&plan, roomy);
 	args.affinity_seconds = 10800;
-	args.ports[0].frontends[0].flags = RD_FLAG_AFFINITY;
+	args.ports[0].frontends[0].flags = RD_FLAG_DNS;
+	args.ports[0].n_frontends = 2;
+	args.ports[0].frontends[1].ip = 2;
 	state(&plan, args);
 	sim_sync(&plan);
 	assert_int_equal(value_of(1).affinity_seconds, 10800);
-	assert_int_equal(rd_word_flags(value_of(1).word), RD_FLAG_AFFINITY);
+	assert_int_equal(value_of(2).affinity_seconds, 10800);
+	assert_int_equal(rd_word_flags(value_of(2).word), 0);
+	assert_int_equal(rd_word_flags(value_of(1).word), RD_FLAG_DNS);
 	args.affinity_seconds = 5;
 	state(&plan, args);
-	expect_ops(&plan, (struct sim_counts){.puts = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 2});
 	assert_int_equal(value_of(1).affinity_seconds, 5);
 	sim_restart(&plan);
 	state(&plan, args);
 	expect_ops(&plan, (struct sim_counts){.slots = 0});
 	state(&plan, SIMPLE("web", 1, 0x3));
-	expect_ops(&plan, (struct sim_counts){.puts = 1});
+	expect_ops(&plan, (struct sim_counts){.puts = 1, .gone = 1});
 	expect_set(1, "web", 0x3);
 	rd_plan_free(&plan);
 }
@@ -1733,7 +1904,7 @@ static uint32_t below(uint32_t limit)
 /* The naive model: the Services as last accepted, and who has each address. */
 struct held {
 	bool there;
-	struct rd_frontend_key key;
+	struct rd_key key;
 	size_t service;
 	struct set_args set;
 	uint8_t flags;
@@ -1751,7 +1922,7 @@ static struct model {
 static const char *const service_names[SERVICES] = {"s0", "s1", "s2", "s3", "s4",
 						    "s5", "s6", "s7", "s8", "s9"};
 
-static struct held *holder(const struct rd_frontend_key *key)
+static struct held *holder(const struct rd_key *key)
 {
 	for (size_t i = 0; i < RD_ARRAY_SIZE(model.held); i++)
 		if (model.held[i].there && !memcmp(&model.held[i].key, key, sizeof(*key)))
@@ -1780,7 +1951,7 @@ static int model_state(size_t service, const struct service_args *args)
 
 		for (size_t f = 0; f < port->n_frontends; f++) {
 			const struct set_args *set = &port->sets[port->frontends[f].set];
-			struct rd_frontend_key key = key_of_frontend(port, &port->frontends[f]);
+			struct rd_key key = key_of_frontend(port, &port->frontends[f]);
 			const struct held *other = holder(&key);
 			size_t i = 0;
 
@@ -1840,7 +2011,6 @@ static struct service_args random_service(size_t service)
 			port->frontends[f].set = below((uint32_t)port->n_sets);
 			port->frontends[f].ip = (uint8_t)(1 + below(24));
 			port->frontends[f].node_port = below(6) == 0;
-			port->frontends[f].flags = args.affinity_seconds ? RD_FLAG_AFFINITY : 0;
 			if (port->frontends[f].node_port && below(2))
 				port->frontends[f].flags |= RD_FLAG_LOCAL;
 		}
@@ -1899,10 +2069,13 @@ static void check_ids(void)
 	static bool used[2 * SIM_SLOTS];
 
 	memset(used, 0, sizeof(used));
-	for (size_t i = 0; i < SIM_FRONTENDS; i++) {
-		const struct sim_frontend *frontend = &sim.frontends[i];
-		uint32_t first = rd_word_first(frontend->value.word);
-		uint32_t count = frontend->there ? rd_word_count(frontend->value.word) : 0;
+	for (size_t i = 0; i < SIM_PLACES; i++) {
+		const struct rd_frontend *frontend = &sim.places[i];
+		uint32_t first = rd_word_first(frontend->word);
+		uint32_t count = rd_word_count(frontend->word);
+
+		if (!frontend->word)
+			continue;
 
 		for (uint32_t s = first; s < first + count; s++) {
 			const struct rd_slot *slot = &sim.slots[s];
@@ -1955,20 +2128,20 @@ static void check_maps(void)
 
 	for (size_t i = 0; i < RD_ARRAY_SIZE(model.held); i++) {
 		const struct held *h = &model.held[i];
-		struct sim_frontend *frontend;
+		const struct rd_frontend *frontend;
 		const char *why;
 
 		if (!h->there)
 			continue;
 		held++;
 		frontend = sim_find(&h->key);
-		why = frontend ? wrong(&h->key, &frontend->value, &h->set,
-				       service_names[h->service], h->flags, h->affinity_seconds)
+		why = frontend ? wrong(frontend, &h->set, service_names[h->service], h->flags,
+				       h->affinity_seconds)
 			       : "it is not there";
 		if (why)
 			FAIL_SEED("a frontend of %s: %s", service_names[h->service], why);
 	}
-	if (sim_count(RD_4) + sim_count(RD_6) != held)
+	if (sim_count() != held)
 		FAIL_SEED("there are frontends that nobody wants");
 	for (size_t id = 0; id < SIM_PORTS; id++)
 		for (size_t s = 0; sim.has_name[id] && s < SERVICES; s++)
@@ -2026,6 +2199,7 @@ static void random_history(struct rd_limits limits, bool tight, int steps)
 	struct rd_plan plan;
 
 	random_state = seed * 0x9e3779b97f4a7c15ULL + 1;
+	limits.multiplier *= 2 * seed + 1;
 	memset(&model, 0, sizeof(model));
 	sim_begin(&plan, limits);
 	for (int step = 0; step < steps; step++) {
@@ -2052,7 +2226,8 @@ static void random_history(struct rd_limits limits, bool tight, int steps)
 	sim_sync(&plan);
 	check_maps();
 	sim_grace(&plan);
-	if (plan.ids.used_count || plan.backend_ids.used_count || plan.ranges.used_count)
+	if (plan.ids.used_count || plan.backend_ids.used_count || plan.ranges.used_count ||
+	    plan.places.used_count)
 		FAIL_SEED("something is left taken when all is gone");
 	rd_plan_free(&plan);
 }
@@ -2067,7 +2242,13 @@ TEST(any_history_in_narrow_maps_leads_to_what_was_accepted_without_tearing)
 {
 	/* Frontends with room for the puts that come before the deletes. */
 	static const struct rd_limits narrow = {
-		.max_services = 7, .max_ports = 14, .max_frontends = 64, .max_slots = 60};
+		.max_services = 7,
+		.max_ports = 14,
+		.max_frontends = 64,
+		.frontend_bits = 5,
+		.multiplier = 0x9e3779b97f4a7c15,
+		.max_slots = 60,
+	};
 
 	for (seed = 1; seed <= 1000; seed++)
 		random_history(narrow, true, 60);
@@ -2092,17 +2273,23 @@ int main(void)
 		cmocka_unit_test(an_error_names_the_first_of_several_addresses_of_others),
 		cmocka_unit_test(an_address_given_up_in_a_batch_can_be_taken_in_the_same),
 		cmocka_unit_test(two_services_can_exchange_their_addresses_in_one_batch),
-		cmocka_unit_test(deleted_and_recreated_in_one_batch_is_one_put_and_no_delete),
+		cmocka_unit_test(deleted_and_recreated_in_one_batch_is_put_before_it_is_deleted),
 		cmocka_unit_test(the_same_address_twice_in_a_service_is_one_frontend),
 		cmocka_unit_test(services_are_iterated_in_order_of_their_names),
 		cmocka_unit_test(services_up_to_the_limit_and_not_one_more),
 		cmocka_unit_test(service_ports_up_to_the_limit_and_not_one_more),
-		cmocka_unit_test(frontends_of_each_family_up_to_the_limit_and_not_one_more),
+		cmocka_unit_test(frontends_of_both_families_up_to_the_limit_and_not_one_more),
 		cmocka_unit_test(slots_of_both_families_up_to_the_limit_and_not_one_more),
 		cmocka_unit_test(a_service_with_one_set_too_many_is_refused_whole),
 		cmocka_unit_test(a_set_that_a_word_cannot_count_is_refused),
 		cmocka_unit_test(a_full_map_is_never_overfilled_while_operations_are_performed),
 		cmocka_unit_test(retired_ranges_are_not_used_again_before_a_grace_period),
+		cmocka_unit_test(a_place_is_not_used_again_before_a_grace_period),
+		cmocka_unit_test(look_ups_end_again_where_nothing_is_behind),
+		cmocka_unit_test(an_address_may_change_hands_for_ever_in_the_room_of_a_few_places),
+		cmocka_unit_test(what_comes_and_goes_in_one_batch_does_not_hide_who_came_after_it),
+		cmocka_unit_test(a_service_whose_address_finds_no_place_is_refused_whole),
+		cmocka_unit_test(an_adopted_frontend_that_no_look_up_comes_to_is_written_anew),
 		cmocka_unit_test(what_was_adopted_and_is_stated_again_gives_no_operation),
 		cmocka_unit_test(what_was_adopted_and_has_changed_keeps_what_has_not),
 		cmocka_unit_test(what_was_adopted_and_is_removed_leaves_nothing),
@@ -2111,7 +2298,7 @@ int main(void)
 		cmocka_unit_test(an_address_of_no_sense_can_be_taken_in_the_first_batch),
 		cmocka_unit_test(
 			slots_that_an_orphaned_frontend_leads_to_are_not_written_before_it_is_gone),
-		cmocka_unit_test(a_word_with_anothers_fingerprint_is_written_anew),
+		cmocka_unit_test(a_word_that_somebody_changed_is_written_anew),
 		cmocka_unit_test(a_name_outside_the_limits_is_not_adopted),
 		cmocka_unit_test(an_adopted_backend_id_out_of_range_does_no_harm),
 		cmocka_unit_test(

@@ -76,14 +76,12 @@ static void describe(const struct rd_wanted *wanted, char *at, const char *end)
 
 			assert_true(frontend->set < port->n_sets);
 			assert_int_equal(frontend->ip.family, set->family);
-			assert_false(frontend->flags &
-				     ~(RD_FLAG_AFFINITY | RD_FLAG_LOCAL | RD_FLAG_DNS));
-			at = append(at, end, "%s/%s %s%s%s%s >", port->name,
+			assert_false(frontend->flags & ~(RD_FLAG_LOCAL | RD_FLAG_DNS));
+			at = append(at, end, "%s/%s %s%s%s >", port->name,
 				    port->protocol == IPPROTO_TCP   ? "TCP"
 				    : port->protocol == IPPROTO_UDP ? "UDP"
 								    : "?",
 				    describe_address(frontend, text),
-				    frontend->flags & RD_FLAG_AFFINITY ? " affinity" : "",
 				    frontend->flags & RD_FLAG_LOCAL ? " local" : "",
 				    frontend->flags & RD_FLAG_DNS ? " dns" : "");
 			for (size_t b = 0; b < set->n; b++) {
@@ -1182,24 +1180,6 @@ TEST(C12_an_endpoint_that_moves_to_another_node_moves_the_frontends)
 	expect("web", "/TCP 10.96.0.1:80 > 10.0.0.2:80\n/TCP *:30080 local > 10.0.0.2:80\n");
 }
 
-TEST(D1_affinity_is_a_flag_of_every_frontend)
-{
-	put_nodes();
-	put(SLICE(.ports = {{.port = 80}}, .endpoints = {{.ip = "10.0.0.2", .node = "n2"}}));
-	put(SERVICE(EVERY_ADDRESS, .ip4 = "10.96.0.1", .ip6 = "fd00:96::1", .external_local = true,
-		    .affinity_seconds = 1));
-	expect("web", "/TCP 10.96.0.1:80 affinity > 10.0.0.2:80\n"
-		      "/TCP 192.0.2.1:80 affinity > 10.0.0.2:80\n"
-		      "/TCP 192.0.2.2:80 affinity > 10.0.0.2:80\n"
-		      "/TCP *:30080 affinity local > 10.0.0.2:80\n"
-		      "/TCP 172.18.0.2:30080 affinity > 10.0.0.2:80\n"
-		      "/TCP 203.0.113.2:30080 affinity > 10.0.0.2:80\n"
-		      "/TCP [fd00:96::1]:80 affinity >\n"
-		      "/TCP [*]:30080 affinity local >\n");
-	put(SERVICE(.ip4 = "10.96.0.1", .ports = {{.port = 80}}));
-	expect("web", "/TCP 10.96.0.1:80 > 10.0.0.2:80\n");
-}
-
 TEST(H10_what_the_node_answers_is_a_flag_of_port_53)
 {
 	put(SLICE(.ports = {{.name = "dns", .protocol = IPPROTO_UDP, .port = 5353},
@@ -1506,7 +1486,6 @@ int main(void)
 		RESOLVE_TEST(C12_another_nodes_node_port_with_the_policy_cluster_is_as_this_nodes),
 		RESOLVE_TEST(C12_without_a_node_port_no_nodes_address_is_a_frontend),
 		RESOLVE_TEST(C12_an_endpoint_that_moves_to_another_node_moves_the_frontends),
-		RESOLVE_TEST(D1_affinity_is_a_flag_of_every_frontend),
 		RESOLVE_TEST(H10_what_the_node_answers_is_a_flag_of_port_53),
 		RESOLVE_TEST(
 			C13_balanced_services_with_the_policy_local_and_a_port_for_it_have_a_health_check),
