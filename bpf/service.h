@@ -34,8 +34,16 @@ static __always_inline _Bool rd_filter_has(const struct rd_filter *filter, __u32
 	return filter->bits[bit >> 6] >> (bit & 63) & 1;
 }
 
+static __always_inline _Bool rd_frontend_is(const struct rd_frontend *frontend,
+					    const struct rd_key *key)
+{
+	return frontend->key.tail == key->tail &&
+	       rd_addr_equal(frontend->key.addr, (const __be32 *)key->addr, RD_FORM_IP6) &&
+	       frontend->word;
+}
+
 /*
- * The place of the live frontend with this key, RD_NOWHERE if there is none.
+ * The place of the live frontend with this key, or one outside the map.
  *
  * A global function: the verifier walks the loop once by itself.
  */
@@ -50,9 +58,7 @@ __noinline __u32 rd_frontend_search(const struct rd_key *key, __u32 home)
 
 		if (!frontend || !frontend->key.tail)
 			break;
-		if (frontend->key.tail == key->tail &&
-		    rd_addr_equal(frontend->key.addr, (const __be32 *)key->addr, RD_FORM_IP6) &&
-		    frontend->word)
+		if (rd_frontend_is(frontend, key))
 			return place;
 	}
 	return RD_NOWHERE;
@@ -69,18 +75,22 @@ static __always_inline _Bool rd_frontend_get(const struct rd_filter *filter, con
 {
 	struct rd_key key = {
 		.port = port, .protocol = protocol, .family = rd_family(form), .scope = scope};
-	const volatile struct rd_frontend *frontend;
+	const struct rd_frontend *frontend;
 	__u32 place;
 	__u64 word;
 
 	rd_addr_store(key.addr, addr, form);
-	place = rd_key_home(filter->multiplier, rd_frontend_bits, (const __u32 *)key.addr, key.tail,
-			    rd_family(form));
-	place = rd_frontend_search(&key, place);
+	place = rd_key_home(filter->multiplier, rd_frontend_bits, (const __u32 *)key.addr,
+			    key.tail, rd_family(form));
 	frontend = bpf_map_lookup_elem(&rd_frontends, &place);
+	/* Most are at home. */
+	if (frontend && !rd_frontend_is(frontend, &key)) {
+		place = rd_frontend_search(&key, place);
+		frontend = bpf_map_lookup_elem(&rd_frontends, &place);
+	}
 	if (!frontend)
 		return 0;
-	word = frontend->word;
+	word = *(const volatile __u64 *)&frontend->word;
 	if (!word)
 		return 0;
 	*ret_found = (struct rd_found){.word = word, .service = frontend->service};
