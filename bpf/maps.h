@@ -16,7 +16,7 @@
 /* Places of rd_frontends, but for the last RD_PROBES: two to this power. */
 const volatile __u32 rd_frontend_bits = 0;
 
-/* Slots of rd_sockets less one; a power of two less one. */
+/* Far slots of rd_sockets less one; a power of two less one. */
 const volatile __u32 rd_socket_mask = 0;
 
 /* Whether the kernel has bpf_set_retval (5.18). Without it a refused connect

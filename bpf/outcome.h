@@ -10,6 +10,7 @@
 
 #include "kernel.h"
 #include "maps.h"
+#include "socket.h"
 #include "stats.h"
 
 #define ETIMEDOUT 110
@@ -19,15 +20,10 @@ static __always_inline struct rd_socket *rd_outcome_record(struct bpf_sock_ops *
 {
 	struct bpf_sock *sk = ops->sk;
 	__u64 cookie = sk ? rd_cookie_of(sk) : 0;
-	__u32 index = (__u32)cookie & rd_socket_mask;
-	struct rd_socket *record;
 
 	if (!cookie)
 		return NULL;
-	record = bpf_map_lookup_elem(&rd_sockets, &index);
-	if (record && record->cookie == cookie)
-		return record;
-	return bpf_sk_storage_get(&rd_spill, sk, 0, 0);
+	return rd_socket_slot(cookie) ?: bpf_sk_storage_get(&rd_spill, sk, 0, 0);
 }
 
 static __always_inline void rd_count_latency(const struct rd_socket *record,

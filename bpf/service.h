@@ -80,8 +80,8 @@ static __always_inline _Bool rd_frontend_get(const struct rd_filter *filter, con
 	__u64 word;
 
 	rd_addr_store(key.addr, addr, form);
-	place = rd_key_home(filter->multiplier, rd_frontend_bits, (const __u32 *)key.addr,
-			    key.tail, rd_family(form));
+	place = rd_key_home(filter->multiplier, rd_frontend_bits, (const __u32 *)key.addr, key.tail,
+			    rd_family(form));
 	frontend = bpf_map_lookup_elem(&rd_frontends, &place);
 	/* Most are at home. */
 	if (frontend && !rd_frontend_is(frontend, &key)) {

@@ -295,7 +295,7 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	case RD_MAP_EVENTS:
 		return EVENT_BYTES;
 	case RD_MAP_SOCKETS:
-		return dp->config.socket_slots;
+		return rd_socket_far(UINT64_MAX, dp->config.socket_slots - 1) + 1;
 	case RD_MAP_AGENT:
 	case RD_MAP_FILTER:
 	case RD_MAP_TOTALS:

@@ -224,9 +224,7 @@ int rd_inspect_socket(const struct rd_maps *maps, int fd, struct rd_socket *ret_
 	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length))
 		return -errno;
 	*ret_map = RD_MAP_SOCKETS;
-	if (rd_maps_socket(maps, (uint32_t)(cookie & (maps->entries[RD_MAP_SOCKETS] - 1)),
-			   ret_record) &&
-	    ret_record->cookie == cookie)
+	if (rd_maps_socket_of(maps, cookie, ret_record))
 		return 1;
 	*ret_map = RD_MAP_SPILL;
 	return !bpf_map_lookup_elem(maps->fd[RD_MAP_SPILL], &fd, ret_record) && ret_record->cookie;

@@ -605,6 +605,19 @@ bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket
 	return false;
 }
 
+bool rd_maps_socket_of(const struct rd_maps *maps, uint64_t cookie, struct rd_socket *ret_socket)
+{
+	uint32_t far = 1;
+
+	/* What is not far is an eighth of it, and one at least. */
+	while (far * 2 < maps->entries[RD_MAP_SOCKETS])
+		far *= 2;
+	return (rd_maps_socket(maps, rd_socket_near(cookie, far - 1), ret_socket) &&
+		ret_socket->cookie == cookie) ||
+	       (rd_maps_socket(maps, rd_socket_far(cookie, far - 1), ret_socket) &&
+		ret_socket->cookie == cookie);
+}
+
 bool rd_maps_service(const struct rd_maps *maps, uint32_t id, struct rd_service *ret_service)
 {
 	if (bpf_map_lookup_elem(maps->fd[RD_MAP_SERVICES], &id, ret_service))

@@ -282,9 +282,13 @@ struct rd_flows {
 #define RD_MARK 0x52440000U
 
 /*
- * rd_sockets[cookie & (slots - 1)], and rd_spill when that slot is taken by
- * another live socket. One cache line. cookie 0: the slot is free. A reader in
- * user space skips a record whose family is 0: it is being written.
+ * A socket's record is in one of two slots of rd_sockets: the near one, or the far
+ * one if another live socket had that; or in rd_spill, if both were taken. The near
+ * slots come first and are few, so that they stay in a processor's cache: of most
+ * sockets there are few at a time. To each there are eight far ones.
+ *
+ * One cache line. cookie 0: the slot is free. A reader in user space skips a record
+ * whose family is 0: it is being written.
  */
 struct rd_socket {
 	__u64 cookie; /* bpf_get_socket_cookie() */
@@ -300,6 +304,17 @@ struct rd_socket {
 	__u8 pad1;
 	__u64 began_ns; /* TCP: CLOCK_MONOTONIC, when the first packet was sent; 0: not noted */
 };
+
+/* The numbers of a socket's slots. @mask: far slots less one */
+static inline __u32 rd_socket_near(__u64 cookie, __u32 mask)
+{
+	return cookie & mask >> 3;
+}
+
+static inline __u32 rd_socket_far(__u64 cookie, __u32 mask)
+{
+	return (mask >> 3) + 1 + (cookie & mask);
+}
 
 /* ---- names: the maps explain themselves --------------------------------- */
 

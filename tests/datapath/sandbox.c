@@ -439,8 +439,7 @@ const char *backend_of(struct node *node, int fd)
 	uint64_t cookie;
 
 	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length), 0);
-	if (!rd_maps_socket(maps, cookie & (maps->entries[RD_MAP_SOCKETS] - 1), &record) ||
-	    record.cookie != cookie)
+	if (!rd_maps_socket_of(maps, cookie, &record))
 		if (bpf_map_lookup_elem(maps->fd[RD_MAP_SPILL], &fd, &record))
 			return "";
 	ip = rd_ip_from_bytes(record.family == RD_IPV4 ? RD_FAMILY_4 : RD_FAMILY_6,
