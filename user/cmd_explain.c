@@ -305,7 +305,7 @@ static void list_backends(struct question *q)
 		rd_table_add(table, "%u", slot->id);
 		rd_table_add(table, "%llu",
 			     (unsigned long long)rd_maps_chosen(&q->view->maps, q->port, slot->id));
-		rd_table_add(table, "%u", rd_maps_open_now(&q->view->maps, slot->id));
+		rd_table_add(table, "%d", rd_maps_outcomes(&q->view->maps, slot->id).open);
 	}
 }
 

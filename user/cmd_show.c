@@ -237,12 +237,12 @@ static bool is_listed(const struct rd_view *view, const struct rd_planned_port *
 static void add_outcomes(const struct rd_view *view, const struct rd_planned_port *port,
 			 uint32_t id, struct rd_table *table)
 {
-	const struct rd_backend_stats *stats = &view->maps.backend_stats[id];
+	struct rd_backend_stats stats = rd_maps_outcomes(&view->maps, id);
 
 	add_number(table, rd_maps_chosen(&view->maps, port, id));
-	rd_table_add(table, "%u", stats->failed);
-	rd_table_tone(table, RD_TONE_WARNING, stats->failed);
-	rd_table_add(table, "%u", rd_maps_open_now(&view->maps, id));
+	rd_table_add(table, "%u", stats.failed);
+	rd_table_tone(table, RD_TONE_WARNING, stats.failed);
+	rd_table_add(table, "%d", stats.open);
 }
 
 static void add_backends(const struct rd_view *view, const struct rd_planned *service,

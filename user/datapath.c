@@ -286,12 +286,14 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	case RD_MAP_FRONTENDS:
 		return rd_limits_places(&limits);
 	case RD_MAP_BACKENDS:
-	case RD_MAP_BACKEND_STATS:
 		return limits.max_slots;
+	case RD_MAP_BACKEND_STATS:
+		return dp->config.track_outcomes ? limits.max_slots : 1;
 	case RD_MAP_SERVICES:
 	case RD_MAP_SERVICE_STATS:
-	case RD_MAP_LATENCY:
 		return limits.max_ports;
+	case RD_MAP_LATENCY:
+		return dp->config.track_outcomes ? limits.max_ports : 1;
 	case RD_MAP_EVENTS:
 		return EVENT_BYTES;
 	case RD_MAP_SOCKETS:
@@ -334,10 +336,16 @@ static int open_map(const struct rd_datapath *dp, enum rd_map map, struct bpf_ma
 	return fd;
 }
 
+/* Outcomes that are no longer asked for keep their maps: a former agent's counts
+ * are not worth less for it. */
 static bool is_of_size(const struct rd_datapath *dp, enum rd_map map,
 		       const struct bpf_map_info *info)
 {
-	return !wanted_entries(dp, map) || info->max_entries == wanted_entries(dp, map);
+	uint32_t wanted = wanted_entries(dp, map);
+	bool of_outcomes = map == RD_MAP_BACKEND_STATS || map == RD_MAP_LATENCY;
+
+	return !wanted || info->max_entries == wanted ||
+	       (of_outcomes && info->max_entries > wanted);
 }
 
 /*

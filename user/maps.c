@@ -422,11 +422,13 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 	*ret_writes = 0;
 	/* Before anything has these ids; no program uses what they counted before. */
 	for (size_t i = 0; i < ops->n_new_backends; i++)
-		maps->backend_stats[ops->new_backends[i]] = (struct rd_backend_stats){0};
+		if (ops->new_backends[i] < maps->entries[RD_MAP_BACKEND_STATS])
+			maps->backend_stats[ops->new_backends[i]] = (struct rd_backend_stats){0};
 	for (size_t i = 0; i < ops->n_names; i++)
 		if (ops->names[i].is_new) {
 			maps->service_stats[ops->names[i].id] = (struct rd_service_stats){0};
-			maps->latency[ops->names[i].id] = (struct rd_latency){0};
+			if (ops->names[i].id < maps->entries[RD_MAP_LATENCY])
+				maps->latency[ops->names[i].id] = (struct rd_latency){0};
 		}
 	for (size_t i = 0; i < ops->n_slots; i++) {
 		memcpy(maps->backends + ops->slots[i].first, plan->slots + ops->slots[i].first,
@@ -512,7 +514,7 @@ void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *por
 		.open = positive(stats->open),
 		.latency_us = stats->latency_us,
 	};
-	for (size_t i = 0; i < RD_LATENCY_BUCKETS; i++)
+	for (size_t i = 0; i < RD_LATENCY_BUCKETS && port->id < maps->entries[RD_MAP_LATENCY]; i++)
 		ret_counts->latency[i] = maps->latency[port->id].bucket[i];
 }
 
@@ -521,9 +523,14 @@ uint64_t rd_maps_chosen(const struct rd_maps *maps, const struct rd_planned_port
 	return count_slots(maps, port, &id);
 }
 
-uint32_t rd_maps_open_now(const struct rd_maps *maps, uint32_t id)
+struct rd_backend_stats rd_maps_outcomes(const struct rd_maps *maps, uint32_t id)
 {
-	return positive(maps->backend_stats[id].open);
+	struct rd_backend_stats stats = {0};
+
+	if (id < maps->entries[RD_MAP_BACKEND_STATS])
+		stats = maps->backend_stats[id];
+	stats.open = (__s32)positive(stats.open);
+	return stats;
 }
 
 int rd_maps_totals(const struct rd_maps *maps, struct rd_totals *ret_totals)

@@ -124,8 +124,9 @@ void rd_maps_count(const struct rd_maps *maps, const struct rd_planned_port *por
 uint64_t rd_maps_chosen(const struct rd_maps *maps, const struct rd_planned_port *port,
 			uint32_t id);
 
-/* TCP connections to a backend, by its id, that are established now. */
-uint32_t rd_maps_open_now(const struct rd_maps *maps, uint32_t id);
+/* What became of TCP connects to a backend, by its id. `open` is not negative;
+ * all is 0 where nobody asked for it. */
+struct rd_backend_stats rd_maps_outcomes(const struct rd_maps *maps, uint32_t id);
 
 /* Of the whole node: connects that were no Service's, and records of sockets
  * that had no slot of their own. Returns 0 or -errno. */

@@ -144,10 +144,10 @@ static uint32_t take_backends(struct rd_metrics *metrics, const struct rd_maps *
 			first[kept++] = first[i];
 	}
 	for (size_t i = 0; metrics->own.backends && i < kept; i++) {
-		if (first[i].id >= maps->entries[RD_MAP_BACKEND_STATS])
-			continue;
-		first[i].failed = maps->backend_stats[first[i].id].failed;
-		first[i].open = rd_maps_open_now(maps, first[i].id);
+		struct rd_backend_stats stats = rd_maps_outcomes(maps, first[i].id);
+
+		first[i].failed = stats.failed;
+		first[i].open = (uint32_t)stats.open;
 	}
 	return (uint32_t)kept;
 }

@@ -77,6 +77,39 @@ def _peer_after(stop, address, number):
         return client.getpeername()
 
 
+def _hold(stop, address, number):
+    with socket.create_connection((address, number)):
+        while not stop():
+            time.sleep(0.01)
+
+
+def test_outcomes_that_are_asked_for_later_are_counted_from_then_on(node, bpftool):
+    """Their maps have no room for anything as long as nobody asks."""
+
+    def entries(name):
+        return json.loads(bpftool("-j", "map", "show", "pinned", node.bpffs / name))["max_entries"]
+
+    def open_now():
+        return sum(row["open"] for row in node.json("backends"))
+
+    node.OUTCOMES = ()
+    load = served(node)
+    assert entries("rd_backend_stats") == entries("rd_latency") == 1
+    node.agents[-1].stop()
+    node.agent("--track-outcomes", "on")
+    assert entries("rd_backend_stats") == entries("rd_backends")
+    held = node.pod("holder").start(_hold, VIP, 80)
+    wait_until(open_now, "the connection is counted")
+    held.stop()
+    # Nobody asks any more: the counts stay.
+    before = map_ids(node, bpftool)
+    node.agents[-1].stop()
+    node.agent()
+    load.more()
+    load.check({"pod1", "pod2"})
+    assert node.writes() == 0 and map_ids(node, bpftool) == before
+
+
 def test_a_connection_from_before_still_shows_the_service(node):
     served(node)
     child = node.pod("other").start(_peer_after, VIP, 53)

@@ -58,6 +58,7 @@ static char *write_all(const struct rd_plan *plan, size_t *ret_pieces)
 
 	maps.service_stats = service_stats;
 	maps.latency = latency;
+	maps.entries[RD_MAP_LATENCY] = RD_ARRAY_SIZE(latency);
 	assert_int_equal(rd_metrics_new(plan, &maps, &own, &metrics), 0);
 	for (*ret_pieces = 0; rd_metrics_next(metrics, &piece, &n); ++*ret_pieces) {
 		assert_in_range(n, 1, RD_METRICS_PIECE + 16384);
