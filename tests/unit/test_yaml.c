@@ -95,6 +95,10 @@ TEST(json_is_yaml)
 		{"{\n\t\"a\": {\n\t\t\"b\": 1\n\t}\n}\n", "{\"a\":{\"b\":1}}"},
 		{"{}", "{}"},
 		{"[]", "[]"},
+		/* And what looks like it. */
+		{"{\"a\":1}\n---\n{\"b\":2}\n", "{\"a\":1}\n{\"b\":2}"},
+		{"{\"a\":[1,],}", "{\"a\":[1]}"},
+		{"{\"a\":1} # no comment in JSON\n", "{\"a\":1}"},
 	};
 
 	EXPECT_JSON(rows);
@@ -233,6 +237,8 @@ TEST(what_is_not_yaml_is_refused_with_its_line)
 		{"a: \"\xff\"\n", NULL},
 		{"a: @x\n", "line 1: plain scalar cannot start with '@'"},
 		{"{\"a\":1}}\n", NULL},
+		{"{\n\"a\": [{\"b\": 1,\n\"b\": 2}]}", "line 3: duplicate key"},
+		{"{\"a\":1} {\"b\":2}\n", NULL},
 		{"a: 1\n b: 2\n", NULL},
 		{"- a\nb: 1\n", NULL},
 	};
