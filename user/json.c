@@ -4,6 +4,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <string.h>
 
 int rd_json_fail(const struct rd_json_place *place, const char *format, ...)
 {
@@ -50,6 +51,41 @@ int rd_json_parse(const char *json, cJSON **ret_root, struct rd_error *error)
 }
 
 /* ---- members --------------------------------------------------------------------- */
+
+#define KEYS_MAX 256
+
+/* Also if there are so many that it is not looked for. */
+static bool has_key_twice(const cJSON *object)
+{
+	const cJSON *member, *other;
+
+	if (cJSON_IsObject(object) && cJSON_GetArraySize(object) > KEYS_MAX)
+		return true;
+	cJSON_ArrayForEach(member, object) {
+		for (other = member->next; member->string && other; other = other->next)
+			if (!strcmp(member->string, other->string))
+				return true;
+		if (has_key_twice(member))
+			return true;
+	}
+	return false;
+}
+
+bool rd_json_is_object(const char *text, size_t length)
+{
+	const char *end = NULL;
+	cJSON *object;
+	bool is;
+
+	if (!length || text[0] != '{')
+		return false;
+	object = cJSON_ParseWithLengthOpts(text, length, &end, false);
+	is = object && !has_key_twice(object);
+	for (; is && end < text + length; end++)
+		is = *end == '\n' || *end == ' ';
+	cJSON_Delete(object);
+	return is;
+}
 
 const cJSON *rd_json_member(const cJSON *object, const char *key)
 {

@@ -32,6 +32,11 @@ int rd_json_fail(const struct rd_json_place *place, const char *format, ...)
  * -EINVAL or -ENOMEM, with @error set. */
 int rd_json_parse(const char *json, struct cJSON **ret_root, struct rd_error *error);
 
+/* Whether a text, which need not end with a NUL, is a JSON object from its first
+ * byte on, with no more than blanks after it, and no key twice. Also false for more
+ * keys than one would look through, and without memory. */
+bool rd_json_is_object(const char *text, size_t length);
+
 /* A member that is there and is not null, or NULL. */
 const struct cJSON *rd_json_member(const struct cJSON *object, const char *key);
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #include "yaml.h"
 
-#include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
 #include <libfyaml.h>
 #include <string.h>
+
+#include "json.h"
 
 /* ---- the text -------------------------------------------------------------------- */
 
@@ -364,45 +365,6 @@ static int take_message(struct fy_diag *diag, struct rd_error *error)
 	return rd_error_set(error, -EINVAL, "line %d: %s", first->line, first->msg);
 }
 
-/* ---- JSON, which is YAML, but need not be read as such ------------------------------- */
-
-#define KEYS_MAX 256
-
-/* Also if there are so many that it is not looked for. */
-static bool has_key_twice(const cJSON *object)
-{
-	const cJSON *member, *other;
-
-	if (cJSON_IsObject(object) && cJSON_GetArraySize(object) > KEYS_MAX)
-		return true;
-	cJSON_ArrayForEach(member, object) {
-		for (other = member->next; member->string && other; other = other->next)
-			if (!strcmp(member->string, other->string))
-				return true;
-		if (has_key_twice(member))
-			return true;
-	}
-	return false;
-}
-
-/* Whether a text is one JSON object and nothing else. What is wrong with one that
- * is not, the YAML library says better. */
-static bool is_json(const char *text, size_t length)
-{
-	const char *end = NULL;
-	cJSON *object;
-	bool is;
-
-	if (!length || text[0] != '{')
-		return false;
-	object = cJSON_ParseWithLengthOpts(text, length, &end, false);
-	is = object && !has_key_twice(object);
-	for (; is && end < text + length; end++)
-		is = *end == '\n' || *end == ' ';
-	cJSON_Delete(object);
-	return is;
-}
-
 int rd_yaml_documents(const char *text, size_t length,
 		      int (*document)(void *context, const char *json), void *context,
 		      struct rd_error *error)
@@ -415,7 +377,8 @@ int rd_yaml_documents(const char *text, size_t length,
 
 	if (r)
 		return r;
-	if (is_json(text, length)) {
+	/* JSON is YAML, but need not be read as such. */
+	if (rd_json_is_object(text, length)) {
 		_rd_free_ char *json = strndup(text, length);
 
 		return json ? document(context, json)
