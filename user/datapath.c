@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -407,6 +408,36 @@ static int prepare_maps(struct rd_datapath *dp, struct rd_error *error)
 	return r;
 }
 
+static bool is_ours(const char *name)
+{
+	for (int i = 0; i < RD_MAPS; i++)
+		if (!strcmp(name, rd_map_name((enum rd_map)i)))
+			return true;
+	return false;
+}
+
+/* Unpin the maps that only another version of redial knows.
+ * @done: becomes true if there are some */
+static int remove_unknown_maps(const char *bpffs, bool *done, struct rd_error *error)
+{
+	DIR *directory = opendir(bpffs);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!directory)
+		return rd_error_set(error, -errno, "cannot read %s: %s", bpffs, strerror(errno));
+	while (!r && (entry = readdir(directory))) {
+		if (strncmp(entry->d_name, "rd_", 3) || is_ours(entry->d_name))
+			continue;
+		if (unlinkat(dirfd(directory), entry->d_name, 0))
+			r = rd_error_set(error, -errno, "cannot remove %s/%s: %s", bpffs,
+					 entry->d_name, strerror(errno));
+		*done = true;
+	}
+	closedir(directory);
+	return r;
+}
+
 static int pin_map(struct rd_datapath *dp, enum rd_map map, struct rd_error *error)
 {
 	char path[PATH_MAX];
@@ -427,12 +458,13 @@ static int pin_maps(struct rd_datapath *dp, struct rd_error *error)
 {
 	char agent[PATH_MAX];
 	int r = path_of(agent, "%s/%s", dp->bpffs, rd_map_name(RD_MAP_AGENT));
+	bool any;
 
 	if (!r && dp->beside && unlink(agent) && errno != ENOENT)
 		return rd_error_set(error, -errno, "cannot unpin %s: %s", agent, strerror(errno));
 	for (int i = 0; !r && i < RD_MAPS; i++)
 		r = pin_map(dp, (enum rd_map)i, error);
-	return r;
+	return r || !dp->beside ? r : remove_unknown_maps(dp->bpffs, &any, error);
 }
 
 static int take_maps(struct rd_datapath *dp)
@@ -786,6 +818,7 @@ int rd_datapath_cleanup(const char *bpffs, bool *ret_done, struct rd_error *erro
 		r = remove_link(bpffs, &hooks[i], &done, error);
 	for (int i = 0; !r && i < RD_MAPS; i++)
 		r = remove_map(bpffs, (enum rd_map)i, &done, error);
+	r = r ?: remove_unknown_maps(bpffs, &done, error);
 	*ret_done = done;
 	if (r)
 		return r;

@@ -17,8 +17,8 @@
  *        KIND: direct, service, or udp-service where all Services are UDP's
  *   case NAME WORK hot|random|pod poll|sleep OPERATIONS ROUNDS RATE PATH,PATH,...
  *
- * Each path has a process of its own, in its cgroup and network namespace, all
- * on one processor; the servers have the other. In each round every path of the
+ * Each batch has a process of its own, in its path's cgroup and network namespace,
+ * all on one processor; the servers have the other. In each round every path of the
  * case gets a batch, in an order drawn anew; so what the machine does meanwhile
  * meets all of them, and ratios are taken within a round. A batch begins with
  * operations that are not counted and ends when the server has nothing left.
@@ -1011,8 +1011,7 @@ static void print_figures(const struct path *path, struct figures *figures, uint
 	putchar('}');
 }
 
-/* ---- the rounds ---------------------------------------------------------------------------------
- */
+/* ---- the rounds -------------------------------------------------------------------- */
 
 static void *allocate(size_t count, size_t size)
 {
@@ -1095,8 +1094,7 @@ static uint64_t run_case(uint8_t which)
 	return errors;
 }
 
-/* ---- the plan
- * --------------------------------------------------------------------------------------- */
+/* ---- the plan ---------------------------------------------------------------------- */
 
 #define FIELDS_MAX 9
 
@@ -1225,8 +1223,7 @@ static int cmd_run(char **arguments)
 	return errors ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* ---- the probe
- * ------------------------------------------------------------------------------------------ */
+/* ---- the probe --------------------------------------------------------------------- */
 
 /* One attempt, of 2 ms at most for each step. Returns the address that answered, 0: none. */
 static uint32_t probe_once(const struct sockaddr_in *to)
@@ -1275,8 +1272,7 @@ static int cmd_probe(char **arguments)
 	return EXIT_SUCCESS;
 }
 
-/* ---- commands
- * ------------------------------------------------------------------------------------------- */
+/* ---- commands ---------------------------------------------------------------------- */
 
 int main(int argc, char **argv)
 {

@@ -444,6 +444,8 @@ def test_cleanup_refuses_while_an_agent_runs(node, example):
 def test_cleanup_removes_all_pins_and_programs_and_says_so(node, example, bpftool):
     ids = [row["program_id"] for row in node.status()["hooks"]]
     example.stop()
+    # Another version's, as well.
+    bpftool("map", "pin", "pinned", node.bpffs / "rd_services", node.bpffs / "rd_former")
     done = node.command("cleanup")
     assert done.returncode == 0 and str(node.bpffs) in done.stdout and not done.stderr
     assert not node.bpffs.exists()
