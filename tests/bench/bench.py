@@ -35,6 +35,8 @@ import harness  # noqa: E402 pylint: disable=wrong-import-position
 import kube_proxy  # noqa: E402 pylint: disable=wrong-import-position
 
 ENDPOINTS = 10
+# Agents of redial for each size, which share the batches.
+INSTANCES = 3
 # The same in load.c.
 SERVICE_FIRST = ipaddress.IPv4Address("10.96.1.0")
 SERVICE_PORT = 80
@@ -320,14 +322,15 @@ class Path:
     kind: str
     size: int
     node: Node
-    cgroup: pathlib.Path
+    cgroups: tuple  # of which a batch has one
     is_service: bool = True
     is_udp: bool = False
 
     def plan_line(self):
         kind = ("udp-service" if self.is_udp else "service") if self.is_service else "direct"
         netns = self.node.clients().path
-        return f"path {self.name} {netns} {self.cgroup} {self.node.server.pid} {self.node.name} {kind} {self.size} {ENDPOINTS}"
+        cgroups = ",".join(map(str, self.cgroups))
+        return f"path {self.name} {netns} {cgroups} {self.node.server.pid} {self.node.name} {kind} {self.size} {ENDPOINTS}"
 
 
 class Rules:
@@ -414,7 +417,7 @@ class Rules:
             name, first = (("there", OTHER_FIRST), ("back", ENDPOINT_FIRST))[i % 2]
             changes.append(self._step(node, name, first))
         node.relax_conntrack()
-        return Path(f"{self.kind}@{self.size}", self.kind, self.size, node, self.bench.plain_cgroup), syncs, changes
+        return Path(f"{self.kind}@{self.size}", self.kind, self.size, node, (self.bench.plain_cgroup,)), syncs, changes
 
 
 class Redial:
@@ -443,18 +446,40 @@ class Redial:
         self.log = self.directory / "log"
         self.process = None
 
-    def start(self):
+    def _run(self, bpffs, cgroup, log_path):
         command = [
-            self.bench.redial, "run", "--manifests", self.manifests, "--bpffs", self.bpffs,
-            "--cgroup", self.parent_cgroup, "--node-name", "node1", *self.options,
+            self.bench.redial, "run", "--manifests", self.manifests, "--bpffs", bpffs,
+            "--cgroup", cgroup, "--node-name", "node1", *self.options,
         ]
-        with open(self.log, "wb") as log:
-            began = time.monotonic_ns()
-            self.process = subprocess.Popen(  # pylint: disable=consider-using-with
+        with open(log_path, "wb") as log:
+            process = subprocess.Popen(  # pylint: disable=consider-using-with
                 list(map(str, command)), stdout=log, stderr=log, preexec_fn=in_netns(self.bench.plain.host, cpu=SERVER_CPU)
             )
-        self.bench.undo.callback(end, self.process)
+        self.bench.undo.callback(end, process)
+        return process
+
+    def start(self):
+        began = time.monotonic_ns()
+        self.process = self._run(self.bpffs, self.parent_cgroup, self.log)
         return began
+
+    @staticmethod
+    def _wait_in_sync(log):
+        harness.wait_until(lambda: "in sync" in log.read_text(encoding="utf-8"), f"in {log}: redial is in sync", 60)
+
+    def _more(self):
+        """Others like it, with programs and maps at other places in memory."""
+        cgroups = [self.cgroup]
+        for i in range(1, INSTANCES):
+            name = f"{self.name}-{i}"
+            parent, child = self.bench.new_cgroup(name)
+            log = self.directory / f"log.{i}"
+            self._run(self.bench.bpffs_mount / name, parent, log)
+            self._wait_in_sync(log)
+            if self.watcher:
+                self._watch(self.bench.bpffs_mount / name)
+            cgroups.append(child)
+        return tuple(cgroups)
 
     def stop(self):
         self.process.terminate()
@@ -483,10 +508,10 @@ class Redial:
             "peak_mb": self._peak_mb(),
         }
 
-    def _watch(self):
+    def _watch(self, bpffs):
         """Its output is read, and thrown away, on the servers' processor."""
         watcher = subprocess.Popen(  # pylint: disable=consider-using-with
-            [str(self.bench.redial), *self.watcher, "--bpffs", str(self.bpffs)], stdout=subprocess.DEVNULL,
+            [str(self.bench.redial), *self.watcher, "--bpffs", str(bpffs)], stdout=subprocess.DEVNULL,
             preexec_fn=in_netns(self.bench.plain.host, cpu=SERVER_CPU),
         )
         self.bench.undo.callback(end, watcher)
@@ -494,10 +519,10 @@ class Redial:
     def _sync(self):
         probe = Probe(self.bench.plain, self.bench.plain.clients(), self.cgroup, self.size)
         figures = self._figures(self.start(), probe, 0)
-        harness.wait_until(lambda: "in sync" in self.log.read_text(encoding="utf-8"), "redial is in sync")
+        self._wait_in_sync(self.log)
         (line,) = [line for line in self.log.read_text(encoding="utf-8").splitlines() if "in sync" in line]
         if self.watcher:
-            self._watch()
+            self._watch(self.bpffs)
         # From its store to the maps, without reading files.
         figures["store_ms"] = sum(int(value) for value in re.findall(r"(?:resolve|plan|apply)_us=(\d+)", line)) / 1e3
         return figures
@@ -514,17 +539,16 @@ class Redial:
 
     def measure(self):
         syncs, changes = [], []
-        path = Path(self.name, self.kind, self.size, self.bench.plain, self.cgroup, is_udp=self.is_udp)
         if self.is_udp:
             self.start()
-            harness.wait_until(lambda: "in sync" in self.log.read_text(encoding="utf-8"), "redial is in sync", 60)
-            return path, syncs, changes
-        for i in range(self.bench.mode.full_syncs):
+            self._wait_in_sync(self.log)
+        for i in range(0 if self.is_udp else self.bench.mode.full_syncs):
             if i:
                 self.stop()
             syncs.append(self._sync())
-        for i in range(self.bench.mode.changes):
+        for i in range(0 if self.is_udp else self.bench.mode.changes):
             changes.append(self._change((OTHER_FIRST, ENDPOINT_FIRST)[i % 2]))
+        path = Path(self.name, self.kind, self.size, self.bench.plain, self._more(), is_udp=self.is_udp)
         return path, syncs, changes
 
     def bpf(self):
@@ -632,7 +656,7 @@ class Bench:
         """Build all paths. What sets them up is measured on the way."""
         largest = max(self.mode.sizes)
         for name in ("direct", "direct-again"):
-            self.paths.append(Path(name, name, largest, self.plain, self.plain_cgroup, is_service=False))
+            self.paths.append(Path(name, name, largest, self.plain, (self.plain_cgroup,), is_service=False))
         self.paths.append(self._conntrack(largest))
         self.absent["ipvs"] = self._ipvs()
         for size in self.mode.sizes:
@@ -660,7 +684,7 @@ class Bench:
                 "chain o { type filter hook output priority 0; ct state new counter; }; }"
         subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True, preexec_fn=in_netns(node.host))
         node.relax_conntrack()
-        return Path("direct-conntrack", "direct-conntrack", size, node, self.plain_cgroup, is_service=False)
+        return Path("direct-conntrack", "direct-conntrack", size, node, (self.plain_cgroup,), is_service=False)
 
     def _ipvs(self):
         """Why there is no such path."""
@@ -740,7 +764,7 @@ class Bench:
         command = ["wrk", "-t1", "-c32", f"-d{self.mode.wrk_seconds}s", "--latency",
                    *([] if kept else ["-H", "Connection: close"]), f"http://{to}/"]
         done = subprocess.run(command, capture_output=True, text=True, check=True,
-                              preexec_fn=in_netns(path.node.clients(), path.cgroup, CLIENT_CPU))
+                              preexec_fn=in_netns(path.node.clients(), random.choice(path.cgroups), CLIENT_CPU))
         # A virtual machine may stand still for as long as that.
         assert float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout).group(1)), f"{path.name}: no request was answered"
         assert "Socket errors" not in done.stdout and "Non-2xx" not in done.stdout, f"{path.name}: {done.stdout}"

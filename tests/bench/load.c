@@ -15,6 +15,8 @@
  *
  *   path NAME NETNS CGROUP SERVER-PID SERVER-NAME KIND SERVICES ENDPOINTS
  *        KIND: direct, service, or udp-service where all Services are UDP's
+ *        CGROUP: one, or several alike with commas between, of which each batch
+ *        has one, drawn anew
  *   case NAME WORK hot|random|pod poll|sleep OPERATIONS ROUNDS RATE PATH,PATH,...
  *
  * Each batch has a process of its own, in its path's cgroup and network namespace,
@@ -326,7 +328,7 @@ static int cmd_serve(char **arguments)
 struct path {
 	char name[32];
 	char netns[96];
-	char cgroup[192];
+	char cgroups[1024]; /* with commas between them */
 	pid_t server;
 	char server_name[32];
 	bool is_service; /* dial the Services' addresses, not their endpoints' */
@@ -809,55 +811,82 @@ static void verify(struct client *client)
 
 /* ---- the processes ----------------------------------------------------------------------- */
 
-static void join(const struct path *path)
+static void join_netns(const struct path *path)
 {
-	char procs[256];
 	int fd = open(path->netns, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0 || setns(fd, CLONE_NEWNET))
 		die("%s: %s: %m", path->name, path->netns);
 	close(fd);
-	snprintf(procs, sizeof(procs), "%s/cgroup.procs", path->cgroup);
+}
+
+static void join_cgroup(const struct path *path, const char *cgroup)
+{
+	char procs[256];
+	int fd;
+
+	snprintf(procs, sizeof(procs), "%s/cgroup.procs", cgroup);
 	fd = open(procs, O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "0", 1) != 1)
 		die("%s: %s: %m", path->name, procs);
 	close(fd);
 }
 
+/* Fork; the parent waits for the child's end. Returns true in the child, which is
+ * in this cgroup. */
+static bool in_child(const struct path *path, const char *cgroup)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child < 0)
+		die("%s: fork: %m", path->name);
+	if (!child) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		join_cgroup(path, cgroup);
+		return true;
+	}
+	if (waitpid(child, &status, 0) != child || status)
+		exit(EXIT_FAILURE);
+	return false;
+}
+
+/* Where a process, a program and a map lie in memory makes them some per cent
+ * faster or slower, and stays. So every batch has a process of its own, and a path
+ * may have several cgroups with programs and maps of their own. */
 static void run_client(const struct path *path, int go, int done)
 {
 	struct client client = {.path = path, .fd = -1};
+	char *cgroups[8], *rest = (char *)path->cgroups;
+	uint32_t cgroup_count = 0;
 	char byte = 'v';
 	uint8_t which;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	join(path);
+	join_netns(path);
 	pin(cpus[0]);
 	if (getrandom(&client.random, sizeof(client.random), 0) != sizeof(client.random) ||
 	    clock_getcpuclockid(path->server, &client.server_clock))
 		die("%s: %m", path->name);
 	client.random |= 1;
-	verify(&client);
+	while (rest && cgroup_count < ARRAY_SIZE(cgroups))
+		cgroups[cgroup_count++] = strsep(&rest, ",");
+	for (uint32_t i = 0; i < cgroup_count; i++) {
+		if (!in_child(path, cgroups[i]))
+			continue;
+		verify(&client);
+		exit(EXIT_SUCCESS);
+	}
 	if (write(done, &byte, 1) != 1)
 		die("%s: %m", path->name);
 	while (read(go, &which, 1) == 1) {
-		/* A process of its own: where a process lies in memory makes it faster or
-		 * slower by a per cent, and stays. */
-		pid_t child = fork();
-
-		if (child < 0)
-			die("%s: fork: %m", path->name);
-		if (!child) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			client.current = &cases[which];
-			batch(&client, path->samples);
-			if (write(done, &client.report, sizeof(client.report)) !=
-			    sizeof(client.report))
-				die("%s: %m", path->name);
-			exit(EXIT_SUCCESS);
-		}
-		waitpid(child, NULL, 0);
-		(void)draw(&client, 1);
+		if (!in_child(path, cgroups[draw(&client, cgroup_count)]))
+			continue;
+		client.current = &cases[which];
+		batch(&client, path->samples);
+		if (write(done, &client.report, sizeof(client.report)) != sizeof(client.report))
+			die("%s: %m", path->name);
+		exit(EXIT_SUCCESS);
 	}
 	exit(EXIT_SUCCESS);
 }
@@ -1113,7 +1142,7 @@ static void read_path(char **fields)
 		die("more than %d paths", PATHS_MAX);
 	copy(path->name, sizeof(path->name), fields[1]);
 	copy(path->netns, sizeof(path->netns), fields[2]);
-	copy(path->cgroup, sizeof(path->cgroup), fields[3]);
+	copy(path->cgroups, sizeof(path->cgroups), fields[3]);
 	path->server = (pid_t)number(fields[4], INT32_MAX);
 	copy(path->server_name, sizeof(path->server_name), fields[5]);
 	path->is_udp = !strcmp(fields[6], "udp-service");
