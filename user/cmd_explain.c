@@ -565,7 +565,7 @@ static int set_address(struct question *q, struct rd_error *error)
 	    rd_ip_port_parse(q->settings->name, &q->ip, &port))
 		return rd_error_usage(error, "explain takes ADDRESS:PORT, such as 10.96.0.10:53 or "
 					     "[fd00::1]:53, or --pid N --fd M");
-	q->key.family = q->ip.family == RD_FAMILY_6 ? RD_IPV6 : RD_IPV4;
+	q->key.family = q->ip.family;
 	memcpy(q->key.addr, q->ip.bytes, sizeof(q->key.addr));
 	q->key.port = port;
 	q->key.protocol = q->settings->udp ? IPPROTO_UDP : IPPROTO_TCP;

@@ -215,6 +215,7 @@ struct rd_limits rd_limits_of(uint32_t max_services, uint32_t max_backends)
 
 struct rd_limits rd_maps_limits(const struct rd_maps *maps)
 {
+	/* rd_services is five quarters of the Services, rounded up. */
 	struct rd_limits limits = rd_limits_of(maps->entries[RD_MAP_SERVICES] * 4ULL / 5, 0);
 
 	limits.max_slots = maps->entries[RD_MAP_BACKENDS];

@@ -196,8 +196,8 @@ const struct rd_planned_frontend *rd_plan_frontend(const struct rd_plan *plan,
 	const struct rd_planned_frontend *frontend;
 
 	FOREACH_WITH_KEY(frontend, plan, key)
-	if (frontend->service)
-		return frontend;
+		if (frontend->service)
+			return frontend;
 	return NULL;
 }
 
@@ -208,8 +208,8 @@ static struct rd_planned_frontend *find_frontend(const struct rd_plan *plan,
 	struct rd_planned_frontend *frontend;
 
 	FOREACH_WITH_KEY(frontend, plan, &wanted->key)
-	if (frontend->wanted.service == wanted->service)
-		return frontend;
+		if (frontend->wanted.service == wanted->service)
+			return frontend;
 	return NULL;
 }
 
@@ -309,7 +309,7 @@ static struct rd_key key_of(const struct rd_wanted_frontend *frontend, uint8_t p
 {
 	struct rd_key key = {.port = frontend->port,
 			     .protocol = protocol,
-			     .family = frontend->ip.family == RD_FAMILY_6 ? RD_IPV6 : RD_IPV4,
+			     .family = frontend->ip.family,
 			     .scope = frontend->scope};
 
 	/* Of a NodePort the address is "none", all zero. */
@@ -884,8 +884,8 @@ static int place_frontend(struct rd_plan *plan, struct drafted *drafted)
 	const struct rd_planned_frontend *same;
 
 	FOREACH_WITH_KEY(same, plan, &drafted->value.key)
-	if (same->is_drafted)
-		return 0;
+		if (same->is_drafted)
+			return 0;
 	drafted->planned = find_frontend(plan, &drafted->value);
 	if (!drafted->planned) {
 		while (place < home + RD_PROBES && rd_alloc_is_used(&plan->places, place))

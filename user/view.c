@@ -40,7 +40,7 @@ const struct rd_planned *rd_view_dialled(const struct rd_view *view, const struc
 {
 	struct rd_key key = {.port = socket->dialled_port,
 			     .protocol = socket->protocol,
-			     .family = socket->family == RD_IPV6 ? RD_IPV6 : RD_IPV4};
+			     .family = socket->family};
 	const struct rd_planned *owner;
 
 	memcpy(key.addr, socket->dialled_addr, key.family == RD_IPV6 ? 16 : 4);
