@@ -92,8 +92,13 @@ static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum r
 /* The socket's record, or NULL. */
 static __always_inline const struct rd_socket *rd_socket_find(struct bpf_sock_addr *ctx)
 {
-	struct rd_socket *record = rd_socket_slot(bpf_get_socket_cookie(ctx));
+	__u64 cookie = rd_cookie_peek(ctx);
+	struct rd_socket *record;
 
+	/* Most sockets have never been given one, and so no record. */
+	if (!cookie)
+		return NULL;
+	record = rd_socket_slot(cookie);
 	if (record)
 		return record;
 	return ctx->sk ? bpf_sk_storage_get(&rd_spill, ctx->sk, 0, 0) : NULL;
@@ -111,8 +116,7 @@ static __always_inline void rd_socket_release(__u64 cookie)
 	*(volatile __u64 *)&record->cookie = 0;
 }
 
-/* The socket is about to be connected to something that is no Service. Most
- * sockets have never been given a cookie, and so no record. */
+/* The socket is about to be connected to something that is no Service. */
 static __always_inline void rd_socket_forget(struct bpf_sock_addr *ctx)
 {
 	__u64 cookie = rd_cookie_peek(ctx);
