@@ -1220,6 +1220,45 @@ TEST(an_adopted_frontend_that_no_look_up_comes_to_is_written_anew)
 	rd_plan_free(&plan);
 }
 
+/* An agent that dies between the two writes of an address that changes hands leaves
+ * it in two places, each with a Service that has a name. */
+TEST(an_address_in_two_places_is_its_present_owners_after_a_restart)
+{
+	for (int i = 0; i < 2; i++) {
+		/* Whoever is found first. */
+		const char *former = i ? "a" : "b", *present = i ? "b" : "a";
+		struct rd_frontend old;
+		struct rd_service name;
+		struct rd_error error;
+		struct rd_plan plan;
+		uint32_t place;
+		int r;
+
+		sim_begin(&plan, crowded());
+		state(&plan, SIMPLE(former, 1, 0x1));
+		sim_sync(&plan);
+		place = place_of(1);
+		old = value_of(1);
+		name = sim.names[old.service];
+		drop(&plan, former);
+		state(&plan, SIMPLE(present, 1, 0x2));
+		sim_sync(&plan);
+		sim.places[place] = old;
+		sim.names[old.service] = name;
+		sim.has_name[old.service] = true;
+		sim_restart(&plan);
+		r = state_service(&plan, SIMPLE(present, 1, 0x2), &error);
+		assert_true(r == 0 || r == -EEXIST);
+		drop(&plan, former);
+		if (r)
+			state(&plan, SIMPLE(present, 1, 0x2));
+		expect_ops(&plan, (struct sim_counts){.gone = 1, .gone_names = 1});
+		expect_set(1, present, 0x2);
+		assert_int_equal(sim.places[place].word, 0);
+		rd_plan_free(&plan);
+	}
+}
+
 /* ---- adoption ------------------------------------------------------------------------------ */
 
 /* Two Services with all that a Service can have. */
@@ -2290,6 +2329,7 @@ int main(void)
 		cmocka_unit_test(what_comes_and_goes_in_one_batch_does_not_hide_who_came_after_it),
 		cmocka_unit_test(a_service_whose_address_finds_no_place_is_refused_whole),
 		cmocka_unit_test(an_adopted_frontend_that_no_look_up_comes_to_is_written_anew),
+		cmocka_unit_test(an_address_in_two_places_is_its_present_owners_after_a_restart),
 		cmocka_unit_test(what_was_adopted_and_is_stated_again_gives_no_operation),
 		cmocka_unit_test(what_was_adopted_and_has_changed_keeps_what_has_not),
 		cmocka_unit_test(what_was_adopted_and_is_removed_leaves_nothing),
