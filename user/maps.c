@@ -617,7 +617,7 @@ bool rd_maps_socket_of(const struct rd_maps *maps, uint64_t cookie, struct rd_so
 {
 	uint32_t far = 1;
 
-	/* What is not far is an eighth of it, and one at least. */
+	/* All but a small part is far; that is one slot at least. */
 	while (far * 2 < maps->entries[RD_MAP_SOCKETS])
 		far *= 2;
 	return (rd_maps_socket(maps, rd_socket_near(cookie, far - 1), ret_socket) &&
