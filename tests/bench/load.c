@@ -929,11 +929,20 @@ static void start_path(struct path *path)
 /* ---- figures --------------------------------------------------------------------------------- */
 
 struct figures {
-	uint32_t *samples; /* of all rounds */
+	uint32_t *samples; /* of all rounds; those of a round are sorted */
 	size_t count;
 	struct report sum;
-	double *median, *p99, *mean, *rate; /* of each round */
+	double *median, *mean, *rate; /* of each round */
 };
+
+static void *allocate(size_t count, size_t size)
+{
+	void *memory = calloc(count, size);
+
+	if (!memory)
+		die("out of memory");
+	return memory;
+}
 
 static int compare(const void *a, const void *b)
 {
@@ -962,11 +971,10 @@ static double mean(const uint32_t *samples, size_t count)
 static void add_batch(struct figures *figures, uint32_t round, uint32_t *samples,
 		      const struct report *report)
 {
+	qsort(samples, report->samples, sizeof(*samples), compare);
 	memcpy(figures->samples + figures->count, samples, report->samples * sizeof(*samples));
 	figures->count += report->samples;
-	qsort(samples, report->samples, sizeof(*samples), compare);
 	figures->median[round] = quantile(samples, report->samples, 0.5);
-	figures->p99[round] = quantile(samples, report->samples, 0.99);
 	figures->mean[round] = mean(samples, report->samples);
 	figures->rate[round] = (double)report->samples * 1e9 / (double)report->wall_ns;
 	figures->sum.client_ns += report->client_ns;
@@ -983,6 +991,22 @@ static void print_rounds(const char *name, const double *values, uint32_t rounds
 	printf(",\n   \"%s\": [", name);
 	for (uint32_t i = 0; i < rounds; i++)
 		printf("%s%.0f", i ? ", " : "", values[i]);
+	putchar(']');
+}
+
+/* Of each round, what took longer than `least`; the slowest first. */
+static void print_slow(const uint32_t *samples, size_t count, uint32_t rounds, uint32_t least)
+{
+	fputs(",\n   \"slow_rounds\": [", stdout);
+	for (uint32_t round = 0; round < rounds; round++) {
+		const uint32_t *first = samples + count * round / rounds;
+		const uint32_t *end = samples + count * (round + 1) / rounds, *at;
+
+		fputs(round ? ", [" : "[", stdout);
+		for (at = end; at > first && at[-1] > least; at--)
+			printf("%s%u", at == end ? "" : ", ", at[-1]);
+		putchar(']');
+	}
 	putchar(']');
 }
 
@@ -1017,14 +1041,16 @@ static void print_figures(const struct path *path, struct figures *figures, uint
 		double q;
 	} quantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}, {"max", 1}};
 	double operations = figures->count ? (double)figures->count : 1;
+	uint32_t *sorted = allocate(figures->count + 1, sizeof(*sorted));
 	const struct report *sum = &figures->sum;
 
-	qsort(figures->samples, figures->count, sizeof(*figures->samples), compare);
+	memcpy(sorted, figures->samples, figures->count * sizeof(*sorted));
+	qsort(sorted, figures->count, sizeof(*sorted), compare);
 	printf("  {\"path\": \"%s\", \"operations\": %zu, \"errors\": %u, \"error\": \"%s\"",
 	       path->name, figures->count, sum->errors, sum->error);
 	for (size_t i = 0; i < ARRAY_SIZE(quantiles); i++)
 		printf(", \"%s\": %u", quantiles[i].name,
-		       quantile(figures->samples, figures->count, quantiles[i].q));
+		       quantile(sorted, figures->count, quantiles[i].q));
 	printf(", \"mean\": %.1f,\n   \"client_ns\": %.1f, \"server_ns\": %.1f, \"softirq_ns\": "
 	       "%.1f",
 	       mean(figures->samples, figures->count), (double)sum->client_ns / operations,
@@ -1033,23 +1059,17 @@ static void print_figures(const struct path *path, struct figures *figures, uint
 	if (counters[0] >= 0)
 		printf(", \"instructions\": %.0f", (double)sum->instructions / operations);
 	print_rounds("median_rounds", figures->median, rounds);
-	print_rounds("p99_rounds", figures->p99, rounds);
 	print_rounds("mean_rounds", figures->mean, rounds);
 	print_rounds("per_second_rounds", figures->rate, rounds);
-	print_histogram(figures->samples, figures->count);
+	/* Enough to find the p99 of any rounds among them. */
+	print_slow(figures->samples, figures->count, rounds,
+		   quantile(sorted, figures->count, 0.95));
+	print_histogram(sorted, figures->count);
 	putchar('}');
+	free(sorted);
 }
 
 /* ---- the rounds -------------------------------------------------------------------- */
-
-static void *allocate(size_t count, size_t size)
-{
-	void *memory = calloc(count, size);
-
-	if (!memory)
-		die("out of memory");
-	return memory;
-}
 
 /* The case's paths, in an order drawn anew. */
 static size_t shuffled(const struct bench_case *c, uint8_t *order)
@@ -1081,7 +1101,6 @@ static uint64_t run_case(uint8_t which)
 	for (size_t i = 0; i < path_count; i++) {
 		all[i].samples = allocate((size_t)c->operations * c->rounds, sizeof(uint32_t));
 		all[i].median = allocate(c->rounds, sizeof(double));
-		all[i].p99 = allocate(c->rounds, sizeof(double));
 		all[i].mean = allocate(c->rounds, sizeof(double));
 		all[i].rate = allocate(c->rounds, sizeof(double));
 	}
@@ -1113,7 +1132,6 @@ static uint64_t run_case(uint8_t which)
 		}
 		free(all[i].samples);
 		free(all[i].median);
-		free(all[i].p99);
 		free(all[i].mean);
 		free(all[i].rate);
 	}
