@@ -104,7 +104,7 @@ class Mode:
     wrk_seconds: int
 
 
-RULES = ("iptables-legacy", "iptables-nft", "nftables")
+RULES = ("iptables-legacy", "iptables-nft", "nftables", "ipvs")
 MODES = {
     "quick": Mode((1, 10000), ("iptables-legacy", "nftables"), tuple(w for w in WORKS if not w.is_full_only),
                   40, 3, 4, 3, 1),
@@ -347,7 +347,16 @@ class Rules:
         """The inputs of a full sync, and of a change to the other endpoints and back."""
         before, after = (population(self.size, first) for first in (ENDPOINT_FIRST, OTHER_FIRST))
         was, becomes = (service_ports(self.size - 1, self.size, first) for first in (ENDPOINT_FIRST, OTHER_FIRST))
-        if self.kind == "nftables":
+        if self.kind == "ipvs":
+            texts = {
+                "sets": kube_proxy.ipvs_sets_text(before),
+                "rules": kube_proxy.iptables_text(kube_proxy.ipvs_tables(CLUSTER)),
+                "addresses": kube_proxy.ipvs_addresses_text(before),
+                "full": kube_proxy.ipvs_text(before),
+                "there": "".join(map(kube_proxy.ipvs_change, was, becomes)),
+                "back": "".join(map(kube_proxy.ipvs_change, becomes, was)),
+            }
+        elif self.kind == "nftables":
             texts = {
                 "full": kube_proxy.nftables_text(kube_proxy.nftables_objects(before, CLUSTER)),
                 "there": "".join(map(kube_proxy.nftables_change, was, becomes)),
@@ -362,43 +371,58 @@ class Rules:
         for name, text in texts.items():
             (self.directory / name).write_text(text, encoding="ascii")
 
-    def _command(self, name):
+    def _commands(self, name):
+        """[(command, what it reads)]"""
         if self.kind == "nftables":
-            return ["nft", "-f", "-"]
+            return [(["nft", "-f", "-"], name)]
+        if self.kind == "ipvs":
+            servers = [(["ipvsadm", "--restore"], name)]
+            if name != "full":
+                return servers
+            return [(["ipset", "restore"], "sets"), (["iptables-legacy-restore", "-w"], "rules"),
+                    (["ip", "-batch", "-"], "addresses"), *servers]
         # kube-proxy never flushes. With thousands of new chains iptables-nft 1.8.9
         # would take hours to find that they are new; there is nothing to flush.
         flush = [] if self.kind == "iptables-nft" and name == "full" else ["--noflush"]
-        return [f"{self.kind}-restore", "-w", *flush, "--counters"]
+        return [([f"{self.kind}-restore", "-w", *flush, "--counters"], name)]
 
     def load(self, node, name):
-        """Run the tool; returns (when it began, when it ended, its resources)."""
-        with open(self.directory / name, "rb") as text:
-            began = time.monotonic_ns()
-            process = subprocess.Popen(  # pylint: disable=consider-using-with
-                self._command(name), stdin=text, preexec_fn=in_netns(node.host, cpu=SERVER_CPU)
-            )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0, f"{self.kind} could not load {name} of {self.size} Services"
-        return began, time.monotonic_ns(), used
+        """Run the tools; returns (when they began, when they ended, ms of processor, MB at most)."""
+        cpu_ms, peak_mb, began = 0, 0, time.monotonic_ns()
+        for command, read in self._commands(name):
+            with open(self.directory / read, "rb") as text:
+                process = subprocess.Popen(  # pylint: disable=consider-using-with
+                    command, stdin=text, preexec_fn=in_netns(node.host, cpu=SERVER_CPU)
+                )
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            assert process.returncode == 0, f"{self.kind} could not load {read} of {self.size} Services"
+            cpu_ms += (used.ru_utime + used.ru_stime) * 1e3
+            peak_mb = max(peak_mb, used.ru_maxrss / 1024)
+        return began, time.monotonic_ns(), cpu_ms, peak_mb
 
     def node(self):
         node = Node(self.bench, f"{self.kind}-{self.size}")
         for counter in ("ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"):
             subprocess.run(["nfacct", "add", counter], check=True, preexec_fn=in_netns(node.host))
+        if self.kind == "ipvs":
+            node.host.ip(f"link add {kube_proxy.IPVS_DEVICE} type dummy")
+            with node.host.entered():
+                for key, value in kube_proxy.IPVS_SETTINGS.items():
+                    pathlib.Path("/proc/sys/net/ipv4/vs", key).write_text(str(value), encoding="ascii")
         return node
 
     def _step(self, node, name, first):
         cgroup = self.bench.plain_cgroup
         probe = Probe(node, node.clients(), cgroup, self.size, first)
-        began, ended, used = self.load(node, name)
+        began, ended, cpu_ms, peak_mb = self.load(node, name)
         when, apart = probe.effective()
         return {
             "effective_ms": (when - began) / 1e6,
             "returned_ms": (ended - began) / 1e6,
             "probe_us": apart / 1e3,
-            "cpu_ms": (used.ru_utime + used.ru_stime) * 1e3,
-            "peak_mb": used.ru_maxrss / 1024,
+            "cpu_ms": cpu_ms,
+            "peak_mb": peak_mb,
         }
 
     def measure(self):
@@ -658,9 +682,9 @@ class Bench:
         for name in ("direct", "direct-again"):
             self.paths.append(Path(name, name, largest, self.plain, (self.plain_cgroup,), is_service=False))
         self.paths.append(self._conntrack(largest))
-        self.absent["ipvs"] = self._ipvs()
+        kinds = [kind for kind in self.mode.rules if kind != "ipvs" or self._has_ipvs()]
         for size in self.mode.sizes:
-            for kind in (*self.mode.rules, "redial"):
+            for kind in (*kinds, "redial"):
                 self._add(Redial(self, size) if kind == "redial" else Rules(self, kind, size))
         for variant in Redial.VARIANTS if self.mode is MODES["observe"] else ():
             if variant != "redial":
@@ -686,11 +710,16 @@ class Bench:
         node.relax_conntrack()
         return Path("direct-conntrack", "direct-conntrack", size, node, (self.plain_cgroup,), is_service=False)
 
-    def _ipvs(self):
-        """Why there is no such path."""
-        with self.plain.host.entered():
-            has = pathlib.Path("/proc/net/ip_vs").exists()
-        return "this kernel has it, this benchmark does not drive it" if has else "this kernel does not have it"
+    def _has_ipvs(self):
+        """Asking for it loads the module, if there is one."""
+        for command in (["ipvsadm", "--list"], ["ip", "link", "add", kube_proxy.IPVS_DEVICE, "type", "dummy"]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False,
+                                  preexec_fn=in_netns(self.plain.host))
+            if done.returncode:
+                self.absent["ipvs"] = f"this kernel does not have it ({done.stderr.splitlines()[0]})"
+                return False
+        self.plain.host.ip(f"link del {kube_proxy.IPVS_DEVICE}")
+        return True
 
     def _takes_part(self, work, path):
         if path.kind == "redial-udp":

@@ -446,3 +446,122 @@ def nftables_change(before, after):
     for verb, service in (("delete", before), ("add", after)):
         lines += [f"{verb} element ip kube-proxy hairpin-connections {{ {item} }}" for item in _hairpins(service)]
     return "\n".join(lines) + "\n"
+
+
+# ---- ipvs ------------------------------------------------------------------------
+#
+# Not recorded: read from kube-proxy's source (pkg/proxy/ipvs). ClusterIPs only.
+
+IPVS_DEVICE = "kube-ipvs0"
+# What kube-proxy sets before it writes anything, below /proc/sys/net/ipv4/vs.
+IPVS_SETTINGS = {"conntrack": 1, "expire_nodest_conn": 1, "expire_quiescent_template": 1}
+
+_IPVS_SETS = {
+    "KUBE-LOOP-BACK": "hash:ip,port,ip",
+    "KUBE-CLUSTER-IP": "hash:ip,port",
+    "KUBE-EXTERNAL-IP": "hash:ip,port",
+    "KUBE-EXTERNAL-IP-LOCAL": "hash:ip,port",
+    "KUBE-LOAD-BALANCER": "hash:ip,port",
+    "KUBE-HEALTH-CHECK-NODE-PORT": "bitmap:port",
+    "KUBE-IPVS-IPS": "hash:ip",
+}
+
+
+def ipvs_sets_text(services):
+    """Input of ipset: what the rules match, so that there are as many for any
+    number of Services."""
+    elements = {name: {} for name in _IPVS_SETS}
+    for service in services:
+        elements["KUBE-CLUSTER-IP"][f"{service.cluster_ip},{service.protocol}:{service.port}"] = None
+        elements["KUBE-IPVS-IPS"][service.cluster_ip] = None
+        for e in service.local_endpoints:
+            elements["KUBE-LOOP-BACK"][f"{e.ip},{service.protocol}:{e.port},{e.ip}"] = None
+    lines = []
+    for name, kind in _IPVS_SETS.items():
+        size = "range 0-65535" if kind == "bitmap:port" else "family inet hashsize 1024 maxelem 65536"
+        lines.append(f"create {name} {kind} {size}")
+        lines += [f"add {name} {element}" for element in elements[name]]
+    return "\n".join(lines) + "\n"
+
+
+def _match_set(name, what="dst,dst"):
+    return f"-m set --match-set {name} {what}"
+
+
+def ipvs_tables(cluster):
+    """{table: {chain: [rule]}}, whatever the Services."""
+    off_cluster = _comment("Kubernetes service cluster ip + port for masquerade purpose")
+    hairpin = _comment("Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose")
+    firewall = f"{_comment('kube-proxy firewall rules')} -j KUBE-PROXY-FIREWALL"
+    health = _match_set("KUBE-HEALTH-CHECK-NODE-PORT", "dst")
+    shared = _nat_dispatch([])
+    nat = {
+        **_NAT_HOOKS,
+        "KUBE-SERVICES": [
+            "-s 127.0.0.0/8 -j RETURN",
+            f"{off_cluster} {_match_set('KUBE-CLUSTER-IP')} ! -s {cluster.pods} -j KUBE-MARK-MASQ",
+            "-m addrtype --dst-type LOCAL -j KUBE-NODE-PORT",
+            f"{_match_set('KUBE-CLUSTER-IP')} -j ACCEPT",
+        ],
+        "KUBE-POSTROUTING": [
+            f"{hairpin} {_match_set('KUBE-LOOP-BACK', 'dst,dst,src')} -j MASQUERADE",
+            *shared["KUBE-POSTROUTING"],
+        ],
+        "KUBE-NODE-PORT": [],
+        "KUBE-LOAD-BALANCER": ["-j KUBE-MARK-MASQ"],
+        "KUBE-MARK-MASQ": shared["KUBE-MARK-MASQ"],
+    }
+    passed = ("KUBE-LOAD-BALANCER", "KUBE-CLUSTER-IP", "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL")
+    filtered = {
+        "INPUT": [
+            f"{_comment('kubernetes ipvs access filter')} -j KUBE-IPVS-FILTER",
+            firewall,
+            f"{_comment('kubernetes health check rules')} -j KUBE-NODE-PORT",
+        ],
+        "FORWARD": [firewall, f"{_comment('kubernetes forwarding rules')} -j KUBE-FORWARD"],
+        "OUTPUT": [f"{_comment('kubernetes ipvs access filter')} -j KUBE-IPVS-OUT-FILTER"],
+        "KUBE-FORWARD": _filter_dispatch([])["KUBE-FORWARD"][1:],
+        "KUBE-NODE-PORT": [f"{_comment('Kubernetes health check node port')} {health} -j ACCEPT"],
+        "KUBE-PROXY-FIREWALL": [],
+        "KUBE-SOURCE-RANGES-FIREWALL": ["-j DROP"],
+        "KUBE-IPVS-FILTER": [
+            *(f"{_match_set(name)} -j RETURN" for name in passed),
+            f"{health} -j RETURN",
+            f"{_NEW} {_match_set('KUBE-IPVS-IPS', 'dst')} -j REJECT --reject-with icmp-port-unreachable",
+        ],
+        "KUBE-IPVS-OUT-FILTER": [],
+    }
+    return {"filter": filtered, "nat": nat}
+
+
+def ipvs_addresses_text(services):
+    """Input of ip -batch: packets to a Service are to go to the node itself."""
+    ips = dict.fromkeys(service.cluster_ip for service in services)
+    return "".join(f"addr add {ip}/32 dev {IPVS_DEVICE}\n" for ip in ips)
+
+
+def _virtual(service):
+    return f"-{service.protocol[0]} {service.cluster_ip}:{service.port}"
+
+
+def _ipvs_server(service, endpoint):
+    return f"-a {_virtual(service)} -r {endpoint.ip}:{endpoint.port} -m -w 1"
+
+
+def ipvs_text(services):
+    """Input of ipvsadm --restore."""
+    lines = []
+    for service in services:
+        affinity = f" -p {service.affinity_seconds}" if service.affinity_seconds else ""
+        lines.append(f"-A {_virtual(service)} -s rr{affinity}")
+        lines += [_ipvs_server(service, endpoint) for endpoint in service.endpoints]
+    return "\n".join(lines) + "\n"
+
+
+def ipvs_change(before, after):
+    """Input of ipvsadm --restore when a Service port's endpoints have changed; as
+    if nobody was connected to those that are gone."""
+    lines = [_ipvs_server(after, endpoint) for endpoint in after.endpoints if endpoint not in before.endpoints]
+    lines += [f"-d {_virtual(before)} -r {endpoint.ip}:{endpoint.port}"
+              for endpoint in before.endpoints if endpoint not in after.endpoints]
+    return "\n".join(lines) + "\n"

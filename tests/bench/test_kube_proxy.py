@@ -125,3 +125,35 @@ def test_a_change_writes_what_a_full_sync_would_have_written(services):
     (rule,) = kube_proxy.nftables_objects(services, CLUSTER)[f"chain {chain}"]
     assert lines[:2] == [f"flush chain ip kube-proxy {chain}", f"add rule ip kube-proxy {chain} {rule}"]
     assert sorted(line.split()[0] for line in lines[2:]) == ["add", "delete", "delete"]
+
+
+def test_ipvs_has_a_virtual_server_for_each_service_and_as_many_rules_for_any_number():
+    """There is no recording of that mode; this is what kube-proxy's source says."""
+    near, far = Endpoint("10.244.0.5", 8080, is_local=True), Endpoint("10.244.1.9", 8080)
+    web = ServicePort("example", "web", "", "tcp", "10.96.1.1", 80, [near, far])
+    dns = ServicePort("example", "dns", "", "udp", "10.96.1.2", 53, [near], affinity_seconds=60)
+    assert kube_proxy.ipvs_text([web, dns]).splitlines() == [
+        "-A -t 10.96.1.1:80 -s rr",
+        "-a -t 10.96.1.1:80 -r 10.244.0.5:8080 -m -w 1",
+        "-a -t 10.96.1.1:80 -r 10.244.1.9:8080 -m -w 1",
+        "-A -u 10.96.1.2:53 -s rr -p 60",
+        "-a -u 10.96.1.2:53 -r 10.244.0.5:8080 -m -w 1",
+    ]
+    assert [line for line in kube_proxy.ipvs_sets_text([web, dns]).splitlines() if line.startswith("add ")] == [
+        "add KUBE-LOOP-BACK 10.244.0.5,tcp:8080,10.244.0.5",
+        "add KUBE-LOOP-BACK 10.244.0.5,udp:8080,10.244.0.5",
+        "add KUBE-CLUSTER-IP 10.96.1.1,tcp:80",
+        "add KUBE-CLUSTER-IP 10.96.1.2,udp:53",
+        "add KUBE-IPVS-IPS 10.96.1.1",
+        "add KUBE-IPVS-IPS 10.96.1.2",
+    ]
+    moved = ServicePort("example", "web", "", "tcp", "10.96.1.1", 80, [far, Endpoint("10.244.1.10", 8080)])
+    assert kube_proxy.ipvs_change(web, moved).splitlines() == [
+        "-a -t 10.96.1.1:80 -r 10.244.1.10:8080 -m -w 1",
+        "-d -t 10.96.1.1:80 -r 10.244.0.5:8080",
+    ]
+    rules = kube_proxy.iptables_text(kube_proxy.ipvs_tables(CLUSTER))
+    # Every set that a rule matches is made, and every chain that one leads to is there.
+    sets = set(re.findall(r"^create (\S+)", kube_proxy.ipvs_sets_text([]), re.MULTILINE))
+    assert set(re.findall(r"--match-set (\S+)", rules)) == sets
+    assert set(re.findall(r"-j (KUBE-\S+)", rules)) <= set(re.findall(r"^:(KUBE-\S+)", rules, re.MULTILINE))
