@@ -122,7 +122,7 @@ static __always_inline _Bool rd_addr_equal(const __u8 *a, const __be32 *b, enum 
 	return words[0] == b[0];
 }
 
-/* The words folded into one, as the fingerprint and the filter take them. */
+/* The words folded into one, as the filter takes them. */
 static __always_inline __u32 rd_addr_fold(const __be32 *addr, enum rd_form form)
 {
 	if (form == RD_FORM_IP6)

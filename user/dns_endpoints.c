@@ -123,17 +123,8 @@ static uint16_t port_of_subset(const struct rd_subset *subset, const struct rd_s
 
 uint16_t rd_named_port(const struct rd_named_endpoint *endpoint, const struct rd_service_port *port)
 {
-	const struct rd_pod_spec *pod = endpoint->pod;
-
-	if (endpoint->subset)
-		return port_of_subset(endpoint->subset, port);
-	if (!port->target_name)
-		return port->target_number ?: port->port;
-	for (size_t i = 0; i < pod->n_ports; i++)
-		if (pod->ports[i].protocol == port->protocol &&
-		    !strcmp(pod->ports[i].name, port->target_name))
-			return pod->ports[i].port;
-	return 0;
+	return endpoint->subset ? port_of_subset(endpoint->subset, port)
+				: rd_target_port(port, endpoint->pod);
 }
 
 /* The label of an address, which the hostname comes before. */

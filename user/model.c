@@ -414,3 +414,14 @@ bool rd_selector_matches(const struct rd_service_spec *service, const struct rd_
 	}
 	return service->n_selector > 0;
 }
+
+uint16_t rd_target_port(const struct rd_service_port *port, const struct rd_pod_spec *pod)
+{
+	if (!port->target_name)
+		return port->target_number ?: port->port;
+	for (size_t i = 0; i < pod->n_ports; i++)
+		if (pod->ports[i].protocol == port->protocol &&
+		    !strcmp(pod->ports[i].name, port->target_name))
+			return pod->ports[i].port;
+	return 0;
+}

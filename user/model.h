@@ -223,4 +223,8 @@ struct rd_object *rd_store_next_slice(const struct rd_store *store, const char *
  * nothing: such a Service has its endpoints written by hand. */
 bool rd_selector_matches(const struct rd_service_spec *service, const struct rd_pod_spec *pod);
 
+/* The number of a Service's target port in one Pod, in host order; 0: the Pod has no
+ * container port of that name and protocol. */
+uint16_t rd_target_port(const struct rd_service_port *port, const struct rd_pod_spec *pod);
+
 #endif

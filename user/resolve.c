@@ -95,19 +95,6 @@ static int add_slices(struct candidates *all, const struct rd_store *store,
 	return 0;
 }
 
-/* The number of a Service's target port in one Pod, or 0: the Pod has no
- * container port of that name and protocol. */
-static uint16_t target_port(const struct rd_service_port *port, const struct rd_pod_spec *pod)
-{
-	if (!port->target_name)
-		return port->target_number ?: port->port;
-	for (size_t i = 0; i < pod->n_ports; i++)
-		if (pod->ports[i].protocol == port->protocol &&
-		    !strcmp(pod->ports[i].name, port->target_name))
-			return pod->ports[i].port;
-	return 0;
-}
-
 /* What the endpoint controller would make of the Pods that the selector
  * matches. */
 static int add_pods(struct candidates *all, const struct rd_store *store,
@@ -121,7 +108,7 @@ static int add_pods(struct candidates *all, const struct rd_store *store,
 	while ((object = rd_store_next(store, RD_POD, service->namespace, object))) {
 		const struct rd_pod_spec *pod = &object->pod;
 		const struct rd_ip *ip = &pod->ip[family == RD_FAMILY_6];
-		uint16_t number = target_port(port, pod);
+		uint16_t number = rd_target_port(port, pod);
 		struct candidate candidate = {
 			.backend = {.ip = *ip, .port = number},
 			.ready = service->service.publish_not_ready ||
