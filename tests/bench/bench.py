@@ -74,7 +74,7 @@ WORKS = (
     Work("tcp-connect", "tcp-connect", "hot", 400),
     Work("tcp-connect-asleep", "tcp-connect", "hot", 400, wait="sleep", is_full_only=True),
     Work("tcp-connect-random", "tcp-connect", "random", 400),
-    Work("tcp-short", "tcp-short", "hot", 1000),
+    Work("tcp-short", "tcp-short", "hot", 2000),
     Work("tcp-short-random", "tcp-short", "random", 250, is_full_only=True),
     Work("tcp-short-at-rate", "tcp-short", "hot", 100, rate=4000, is_full_only=True),
     Work("tcp-short-asleep", "tcp-short", "hot", 250, wait="sleep"),
