@@ -37,7 +37,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
 CORE := alloc assign clusterip dns_answer dns_cache dns_endpoints dns_message dns_numbers dns_zone ip model nodeport plan reason repeat resolve syncs util
-EDGE := agent api base64 cgroupname commands credentials datapath decode dns_local dns_lookup dns_server dns_tcp dns_udp dns_upstream dns_watch healthcheck http httpd inspect json json_stream kubeconfig log maps metrics monitor_names nodeaddr options plugin probes reflector resolvconf secret source_dir source_kube system table view watch yaml \
+EDGE := agent api base64 cgroupname commands credentials datapath decode dns_local dns_lookup dns_server dns_tcp dns_udp dns_upstream dns_watch healthcheck http httpd inspect json json_stream kubeconfig log maps metrics monitor_names nodeaddr options plugin probes reconcile reflector resolvconf secret source_dir source_kube system table view watch yaml \
 	cmd_check cmd_cleanup cmd_dns_config cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))

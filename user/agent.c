@@ -8,17 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "assign.h"
 #include "datapath.h"
 #include "dns_local.h"
 #include "dns_server.h"
 #include "healthcheck.h"
 #include "log.h"
 #include "nodeaddr.h"
-#include "nodeport.h"
-#include "plan.h"
 #include "probes.h"
-#include "resolve.h"
+#include "reconcile.h"
 #include "source_dir.h"
 #include "source_kube.h"
 #include "system.h"
@@ -38,25 +35,6 @@
 #define LEAVE_LOOKS 40
 /* Sockets whose record has a slot of its own, before records spill. */
 #define SOCKET_SLOTS (1U << 15)
-
-/* A Service that could not be programmed, or not wholly: tried again with every
- * change. */
-struct waiting {
-	RB_ENTRY(waiting) entry;
-	char namespace[RD_LABEL_MAX];
-	char name[RD_LABEL_MAX];
-	struct rd_error reason;
-	bool whole; /* nothing of it is as it should be */
-};
-
-RB_HEAD(waiting_tree, waiting);
-
-static int compare_waiting(const struct waiting *a, const struct waiting *b)
-{
-	return rd_name_compare(a->namespace, a->name, b->namespace, b->name);
-}
-
-RD_TREE_GENERATE(waiting_tree, waiting, entry, compare_waiting)
 
 struct agent {
 	const struct rd_agent_config *config;
@@ -78,19 +56,13 @@ struct agent {
 	struct event *leave;	    /* when clients of `local` have been served */
 	unsigned left;		    /* times that has been looked at */
 	struct rd_nodeport_rule nodeport_rule;
-	struct rd_ip *addresses; /* this node's */
-	size_t n_addresses;
-	bool addresses_changed;
+	bool addresses_changed; /* this node's */
 	struct rd_datapath *datapath;
-	struct rd_plan plan;
-	bool planned; /* the plan knows what is in the maps */
-	bool swept;   /* what the sources do not know has been taken out */
-	struct waiting_tree waiting;
+	struct rd_reconciler *reconciler;
 	struct rd_agent said;
 	uint64_t reconciled_ns; /* monotonic; when the last reconcile ended */
+	bool failed;		/* it did */
 	struct rd_syncs syncs;
-	/* What the reconcile under way took, for the log. */
-	uint64_t resolve_ns, plan_ns, apply_ns;
 	int result;
 	struct rd_error *error;
 };
@@ -142,24 +114,6 @@ static void note_seen(struct agent *agent)
 
 /* ---- status ---------------------------------------------------------------------- */
 
-static void say_refused(struct agent *agent)
-{
-	struct rd_agent *said = &agent->said;
-	struct waiting *waiting;
-
-	said->refused_count = 0;
-	memset(said->refused, 0, sizeof(said->refused));
-	RB_FOREACH(waiting, waiting_tree, &agent->waiting) {
-		struct rd_refused *refused = &said->refused[said->refused_count];
-
-		if (said->refused_count++ >= RD_REFUSED_SHOWN)
-			continue;
-		snprintf(refused->service, sizeof(refused->service), "%s/%s", waiting->namespace,
-			 waiting->name);
-		snprintf(refused->reason, sizeof(refused->reason), "%.127s", waiting->reason.text);
-	}
-}
-
 static void say(struct agent *agent)
 {
 	struct rd_agent *said = &agent->said;
@@ -167,7 +121,7 @@ static void say(struct agent *agent)
 	note_seen(agent);
 	for (int kind = 0; kind < RD_KINDS; kind++)
 		said->objects[kind] = agent->store.count[kind];
-	say_refused(agent);
+	rd_reconciler_say_refused(agent->reconciler, said);
 	rd_maps_say(rd_datapath_maps(agent->datapath), said);
 }
 
@@ -187,303 +141,7 @@ static void begin_saying(struct agent *agent)
 	snprintf(said->cgroup, sizeof(said->cgroup), "%s", agent->config->cgroup);
 }
 
-/* ---- reconcile: from the store to the maps ------------------------------------------------ */
-
-static struct waiting *find_waiting(struct agent *agent, const char *namespace, const char *name)
-{
-	struct waiting probe = {0};
-
-	snprintf(probe.namespace, sizeof(probe.namespace), "%s", namespace);
-	snprintf(probe.name, sizeof(probe.name), "%s", name);
-	return RB_FIND(waiting_tree, &agent->waiting, &probe);
-}
-
-static void stop_waiting(struct agent *agent, struct waiting *waiting)
-{
-	RB_REMOVE(waiting_tree, &agent->waiting, waiting);
-	free(waiting);
-}
-
-/* Remember that a Service could not be programmed and say so, once. */
-static int wait_for_room(struct agent *agent, const struct rd_object *service,
-			 const struct rd_error *reason, bool whole)
-{
-	struct waiting *waiting = find_waiting(agent, service->namespace, service->name);
-
-	if (!waiting) {
-		waiting = calloc(1, sizeof(*waiting));
-		if (!waiting)
-			return -ENOMEM;
-		snprintf(waiting->namespace, sizeof(waiting->namespace), "%s", service->namespace);
-		snprintf(waiting->name, sizeof(waiting->name), "%s", service->name);
-		RB_INSERT(waiting_tree, &agent->waiting, waiting);
-	}
-	if (strcmp(waiting->reason.text, reason->text))
-		rd_log(RD_LOG_WARN,
-		       whole ? "Service refused, it will be tried again"
-			     : "an address of a Service left out, it will be tried again",
-		       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name),
-		       RD_TEXT("reason", reason->text));
-	waiting->reason = *reason;
-	waiting->whole = whole;
-	return 0;
-}
-
-static size_t count_backends(const struct rd_wanted *wanted)
-{
-	size_t n = 0;
-
-	for (size_t p = 0; p < wanted->n_ports; p++)
-		for (size_t s = 0; s < wanted->ports[p].n_sets; s++)
-			n += wanted->ports[p].sets[s].n;
-	return n;
-}
-
-static size_t count_slots(const struct rd_planned *planned)
-{
-	size_t n = 0;
-
-	for (size_t p = 0; planned && p < planned->n_ports; p++)
-		for (size_t i = 0; i < planned->ports[p].n_ranges; i++)
-			n += planned->ports[p].ranges[i].count;
-	return n;
-}
-
-static bool has_slots(struct rd_plan *plan)
-{
-	struct rd_planned *planned = NULL;
-
-	while ((planned = rd_plan_next(plan, planned)))
-		if (count_slots(planned))
-			return true;
-	return false;
-}
-
-/* Say that a Service has lost its last endpoint, or never had one. */
-static void say_empty(const struct agent *agent, const struct rd_object *service)
-{
-	struct rd_object *pod = NULL;
-	bool matched = false;
-
-	while (!matched && (pod = rd_store_next(&agent->store, RD_POD, service->namespace, pod)))
-		matched = rd_selector_matches(&service->service, &pod->pod);
-	rd_log(RD_LOG_WARN, "Service has no usable endpoint, connects are refused",
-	       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name),
-	       RD_TEXT("why", !service->service.n_selector ? "it has no selector, and no "
-							     "EndpointSlice or Endpoints"
-			      : matched			   ? "no Pod of its selector is ready"
-							   : "no Pod matches its selector"));
-}
-
-static bool has_backend(const struct rd_wanted *wanted, const struct rd_planned_port *port,
-			uint32_t family, const struct rd_slot *slot)
-{
-	for (size_t p = 0; p < wanted->n_ports; p++)
-		for (size_t s = 0; s < wanted->ports[p].n_sets; s++) {
-			const struct rd_wanted_set *set = &wanted->ports[p].sets[s];
-
-			if (strcmp(wanted->ports[p].name, port->record.port_name) ||
-			    (set->family == RD_FAMILY_6) != family)
-				continue;
-			for (size_t i = 0; i < set->n; i++)
-				if (set->backends[i].port == slot->port &&
-				    !memcmp(set->backends[i].ip.bytes, slot->addr,
-					    sizeof(slot->addr)))
-					return true;
-		}
-	return false;
-}
-
-/*
- * While a manifest has been unusable ever since the start, an endpoint that is
- * in the maps and not in the other manifests may be written there: the Service
- * stays as it was found.
- */
-static bool is_doubtful(const struct agent *agent, const struct rd_wanted *wanted,
-			const struct rd_planned *planned)
-{
-	if (agent->swept || !is_in_doubt(agent))
-		return false;
-	for (size_t p = 0; planned && p < planned->n_ports; p++) {
-		const struct rd_planned_port *port = &planned->ports[p];
-
-		for (size_t i = 0; i < port->n_ranges; i++) {
-			const struct rd_range *range = &port->ranges[i];
-			const struct rd_slot *slots = agent->plan.slots + range->first;
-
-			for (uint32_t n = 0; n < range->count; n++)
-				if (!has_backend(wanted, port, range->family, &slots[n]))
-					return true;
-		}
-	}
-	return false;
-}
-
-/* State what a Service should be, as far as its objects say. Returns what the
- * plan says. */
-static int plan_wanted(struct agent *agent, const struct rd_wanted *wanted, struct rd_error *reason)
-{
-	const struct rd_object *service = wanted->service;
-	const struct rd_planned *before =
-		rd_plan_find(&agent->plan, service->namespace, service->name);
-	bool was_empty = before && !count_slots(before);
-	int r;
-
-	if (is_doubtful(agent, wanted, before))
-		return 0;
-	if (!wanted->n_ports)
-		return rd_plan_remove(&agent->plan, service->namespace, service->name);
-	r = rd_plan_service(&agent->plan, wanted, reason);
-	if ((!r || r == -EEXIST) && !count_backends(wanted) && !was_empty)
-		say_empty(agent, service);
-	return r;
-}
-
-static struct rd_locale locale_of(const struct agent *agent)
-{
-	const struct rd_object *node =
-		rd_store_find(&agent->store, RD_NODE, "", agent->config->node_name);
-
-	return (struct rd_locale){
-		.node = agent->config->node_name,
-		.zone = (node ? node->node.zone : NULL) ?: "",
-		.addresses = agent->addresses,
-		.n_addresses = agent->n_addresses,
-		.nodeports = &agent->nodeport_rule,
-		.legacy_endpoints = agent->config->legacy_endpoints,
-		.dns_for = agent->config->dns_local_for,
-	};
-}
-
-static struct rd_assigner assigner_of(struct agent *agent)
-{
-	return (struct rd_assigner){
-		.cidr = &agent->config->service_cidr,
-		.store = &agent->store,
-		.plan = &agent->plan,
-	};
-}
-
-static int update_health_check(struct agent *agent, const struct rd_object *service)
-{
-	static const enum rd_ip_family families[] = {RD_FAMILY_4, RD_FAMILY_6};
-	struct rd_locale locale = locale_of(agent);
-	uint32_t ready[RD_ARRAY_SIZE(families)];
-
-	if (!rd_has_health_check(&service->service)) {
-		rd_healthchecks_remove(agent->checks, service->namespace, service->name);
-		return 0;
-	}
-	for (size_t i = 0; i < RD_ARRAY_SIZE(families); i++)
-		if (rd_count_local_ready(&agent->store, &locale, service, families[i], &ready[i]))
-			return -ENOMEM;
-	return rd_healthchecks_set(agent->checks, service->namespace, service->name,
-				   service->service.health_check_port, ready);
-}
-
-static int plan_service(struct agent *agent, const struct rd_object *service)
-{
-	struct waiting *waiting = find_waiting(agent, service->namespace, service->name);
-	struct rd_error reason = {0};
-	struct rd_locale locale = locale_of(agent);
-	struct rd_assigner assigner = assigner_of(agent);
-	struct rd_wanted wanted;
-	uint64_t began, resolved;
-	int r;
-
-	if (rd_assign_is_needed(&assigner, service)) {
-		rd_error_set(&reason, -ENOSPC, "no address is left in --service-cidr");
-		return wait_for_room(agent, service, &reason, true);
-	}
-	began = rd_monotonic_ns();
-	r = update_health_check(agent, service)
-		    ?: rd_resolve(&agent->store, &locale, service, &wanted);
-	if (r)
-		return r;
-	resolved = rd_monotonic_ns();
-	r = plan_wanted(agent, &wanted, &reason);
-	rd_wanted_free(&wanted);
-	agent->resolve_ns += resolved - began;
-	agent->plan_ns += rd_monotonic_ns() - resolved;
-	if (r == -ENOSPC || r == -EEXIST)
-		return wait_for_room(agent, service, &reason, r == -ENOSPC);
-	if (!r && waiting) {
-		rd_log(RD_LOG_INFO, "Service is served now",
-		       RD_TEXT("namespace", service->namespace), RD_TEXT("service", service->name));
-		stop_waiting(agent, waiting);
-	}
-	return r;
-}
-
-/* A Service that is to be planned. */
-struct turn {
-	const struct rd_object *service;
-	size_t order; /* by name */
-	bool planned; /* it is in the maps */
-};
-
-/* The order in which Services are planned: who is in the maps keeps its place
- * and addresses; among the others the older first, then by name. */
-static int compare_turns(const void *a, const void *b)
-{
-	const struct turn *x = a, *y = b;
-
-	if (x->planned != y->planned)
-		return x->planned ? -1 : 1;
-	if (x->service->created != y->service->created)
-		return x->service->created < y->service->created ? -1 : 1;
-	return x->order < y->order ? -1 : 1;
-}
-
-/* The addresses of rd_nodeaddrs: this node's that the flag allows, and other
- * nodes' (C6, C7, C12). */
-static int plan_nodes(struct agent *agent)
-{
-	const struct rd_object *self =
-		rd_store_find(&agent->store, RD_NODE, "", agent->config->node_name);
-	struct rd_object *node = NULL;
-	int r = 0;
-
-	rd_plan_begin_nodes(&agent->plan);
-	for (size_t i = 0; !r && i < agent->n_addresses; i++) {
-		const struct rd_ip *ip = &agent->addresses[i];
-
-		if (rd_nodeport_allows(&agent->nodeport_rule, ip, self ? &self->node : NULL))
-			r = rd_plan_node(&agent->plan, ip,
-					 rd_ip_is_loopback(ip) ? RD_NODE_LOOPBACK : RD_NODE_THIS);
-	}
-	while (!r && (node = rd_store_next(&agent->store, RD_NODE, NULL, node)))
-		for (size_t i = 0; !r && node != self && i < node->node.n_addresses; i++)
-			if (rd_nodeport_allows(&agent->nodeport_rule, &node->node.addresses[i],
-					       &node->node))
-				r = rd_plan_node(&agent->plan, &node->node.addresses[i],
-						 RD_NODE_OTHER);
-	return r;
-}
-
-/* Health check ports are where NodePorts are. Everywhere, they follow the
- * addresses by themselves. */
-static int place_health_checks(struct agent *agent)
-{
-	static const struct rd_ip everywhere[] = {{.family = RD_FAMILY_4}, {.family = RD_FAMILY_6}};
-	const struct rd_object *self =
-		rd_store_find(&agent->store, RD_NODE, "", agent->config->node_name);
-	_rd_free_ struct rd_ip *ips = NULL;
-	size_t n = 0;
-
-	if (agent->nodeport_rule.all)
-		return rd_healthchecks_listen_on(agent->checks, everywhere,
-						 RD_ARRAY_SIZE(everywhere));
-	for (size_t i = 0; i < agent->n_addresses; i++) {
-		if (!rd_nodeport_allows(&agent->nodeport_rule, &agent->addresses[i],
-					self ? &self->node : NULL))
-			continue;
-		if (rd_array_grow(&ips, n, sizeof(*ips)))
-			return -ENOMEM;
-		ips[n++] = agent->addresses[i];
-	}
-	return rd_healthchecks_listen_on(agent->checks, ips, n);
-}
+/* ---- reconcile ----------------------------------------------------------------------- */
 
 /* Read this node's addresses anew, if one has changed. */
 static int refresh_addresses(struct agent *agent)
@@ -497,259 +155,23 @@ static int refresh_addresses(struct agent *agent)
 	r = rd_nodeaddrs_list(&addresses, &n);
 	if (r)
 		return r;
-	free(agent->addresses);
-	agent->addresses = addresses;
-	agent->n_addresses = n;
 	agent->addresses_changed = false;
 	if (agent->dns)
 		rd_dns_server_set_node(agent->dns, addresses, n);
-	agent->store.nodes_changed = true;
+	rd_reconciler_set_addresses(agent->reconciler, addresses, n);
 	return 0;
 }
 
-static int plan_in_turn(struct agent *agent, struct turn *turns, size_t n)
+static void log_sync(const struct agent *agent, const struct rd_reconciled *did, uint64_t began)
 {
-	int r = 0;
-
-	if (n)
-		qsort(turns, n, sizeof(*turns), compare_turns);
-	for (size_t i = 0; !r && i < n; i++)
-		r = plan_service(agent, turns[i].service);
-	return r;
-}
-
-/* The source does not have the Service any more, if it ever had. */
-static int forget_service(struct agent *agent, const char *namespace, const char *name)
-{
-	struct waiting *waiting = find_waiting(agent, namespace, name);
-
-	if (waiting)
-		stop_waiting(agent, waiting);
-	rd_healthchecks_remove(agent->checks, namespace, name);
-	return rd_plan_remove(&agent->plan, namespace, name);
-}
-
-/* Take the Services of `names` that are gone out of the plan, and plan the
- * others. */
-static int plan_names(struct agent *agent, struct rd_name_set *names)
-{
-	_rd_free_ struct turn *turns = NULL;
-	struct rd_service_name *name;
-	size_t n = 0;
-	struct rd_assigner assigner = assigner_of(agent);
-	int r = rd_assign(&assigner, names);
-
-	for (name = rd_name_set_first(names); !r && name; name = rd_name_set_next(name)) {
-		const struct rd_object *service =
-			rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name);
-
-		if (!service) {
-			r = forget_service(agent, name->namespace, name->name);
-			continue;
-		}
-		r = rd_array_grow(&turns, n, sizeof(*turns));
-		if (r)
-			break;
-		turns[n] = (struct turn){
-			.service = service,
-			.order = n,
-			.planned = rd_plan_find(&agent->plan, name->namespace, name->name),
-		};
-		n++;
-	}
-	return r ?: plan_in_turn(agent, turns, n);
-}
-
-/* Who waits is considered with the others, so that the older comes first. */
-static int add_waiting(const struct agent *agent, struct rd_name_set *names)
-{
-	struct waiting *waiting;
-	int r = 0;
-
-	RB_FOREACH(waiting, waiting_tree, (struct waiting_tree *)&agent->waiting)
-		r = r ?: rd_name_set_add(names, waiting->namespace, waiting->name);
-	return r;
-}
-
-static int plan_waiting(struct agent *agent)
-{
-	struct rd_name_set names = {0};
-	int r = add_waiting(agent, &names) ?: plan_names(agent, &names);
-
-	rd_name_set_clear(&names);
-	return r;
-}
-
-/* Names of every Service in the store; and of those in the maps, unless it is
- * too early to take out what the store does not know. */
-static int add_all_names(struct agent *agent, struct rd_name_set *names)
-{
-	bool sweep = !is_in_doubt(agent);
-	struct rd_planned *planned = NULL;
-	struct rd_object *service = NULL;
-	int r = 0;
-
-	while (!r && (service = rd_store_next(&agent->store, RD_SERVICE, NULL, service)))
-		r = rd_name_set_add(names, service->namespace, service->name);
-	while (!r && sweep && (planned = rd_plan_next(&agent->plan, planned)))
-		r = rd_name_set_add(names, planned->namespace, planned->name);
-	agent->swept = !r && sweep;
-	return r;
-}
-
-static int apply(struct agent *agent)
-{
-	const struct rd_ops *ops;
-	uint64_t writes, began;
-	int r = rd_plan_take_ops(&agent->plan, &ops);
-
-	if (r)
-		return r;
-	began = rd_monotonic_ns();
-	r = rd_maps_apply(rd_datapath_maps(agent->datapath), &agent->plan, ops, &writes);
-	agent->said.writes += writes;
-	agent->apply_ns += rd_monotonic_ns() - began;
-	rd_plan_applied(&agent->plan);
-	if (!r && writes)
-		agent->said.synced_ns = rd_realtime_ns();
-	return r;
-}
-
-/* Wait until nothing uses what was retired. Only for when room is short: it
- * takes milliseconds. */
-static int grace(struct agent *agent)
-{
-	int r = rd_wait_for_programs();
-
-	if (!r) {
-		rd_maps_fold(rd_datapath_maps(agent->datapath), &agent->plan);
-		rd_plan_grace(&agent->plan);
-	}
-	return r;
-}
-
-static bool is_limbo_large(const struct agent *agent)
-{
-	const struct rd_plan *plan = &agent->plan;
-
-	return rd_plan_limbo(plan) > plan->limits.max_slots / 8 ||
-	       plan->places.limbo_count > plan->places.size / 8;
-}
-
-static int plan_and_apply(struct agent *agent, struct rd_name_set *names)
-{
-	int r = add_waiting(agent, names) ?: plan_names(agent, names);
-
-	/* Again for those that waited for an address or room that has just been
-	 * given up; and once more for what only a grace period sets free. */
-	r = r ?: plan_waiting(agent) ?: apply(agent);
-	if (r ||
-	    (!is_limbo_large(agent) && (RB_EMPTY(&agent->waiting) || !rd_plan_limbo(&agent->plan))))
-		return r;
-	r = grace(agent);
-	if (r || RB_EMPTY(&agent->waiting))
-		return r;
-	return plan_waiting(agent) ?: apply(agent);
-}
-
-/*
- * The changes of a Service's endpoints are in the maps: note how long ago what
- * triggered them was (I3).
- */
-static void note_programmed(struct agent *agent, const struct rd_service_name *name, uint64_t now)
-{
-	const struct waiting *waiting = find_waiting(agent, name->namespace, name->name);
-	bool planned = rd_plan_find(&agent->plan, name->namespace, name->name);
-	struct rd_object *slice = NULL;
-
-	/* The change will be in the maps when there is room, or a Service. */
-	if ((waiting && waiting->whole) ||
-	    !rd_store_find(&agent->store, RD_SERVICE, name->namespace, name->name))
-		return;
-	while ((slice = rd_store_next_slice(&agent->store, name->namespace, name->name, slice))) {
-		uint64_t trigger = (uint64_t)slice->slice.pending_ns;
-
-		if (planned && trigger)
-			rd_syncs_programmed(&agent->syncs, trigger, now);
-		slice->slice.pending_ns = 0;
-	}
-}
-
-static void note_all_programmed(struct agent *agent, struct rd_name_set *names)
-{
-	struct rd_service_name *name;
-	uint64_t now = rd_realtime_ns();
-
-	for (name = rd_name_set_first(names); name; name = rd_name_set_next(name))
-		note_programmed(agent, name, now);
-}
-
-/* Make a plan of what is in the maps. */
-static int adopt(struct agent *agent)
-{
-	struct rd_maps *maps = rd_datapath_maps(agent->datapath);
-	struct rd_limits limits = rd_maps_limits(maps);
-	int r;
-
-	rd_plan_free(&agent->plan);
-	/* What the former agent retired may still be in use. */
-	r = rd_wait_for_programs() ?: rd_plan_new(&agent->plan, &limits);
-	r = r ?: rd_maps_adopt(maps, &agent->plan);
-	if (r)
-		return r;
-	agent->planned = true;
-	agent->swept = false;
-	agent->store.all_dirty = true;
-	agent->store.nodes_changed = true;
-	return 0;
-}
-
-static int reconcile_once(struct agent *agent)
-{
-	struct rd_name_set names = {0};
-	int r = agent->planned ? 0 : adopt(agent);
-
-	r = r ?: refresh_addresses(agent);
-	if (r)
-		return r;
-	if (agent->store.nodes_changed) {
-		r = plan_nodes(agent) ?: place_health_checks(agent);
-		if (r)
-			return r;
-		agent->store.nodes_changed = false;
-		agent->store.all_dirty = true;
-	}
-	if (agent->store.all_dirty || !agent->swept)
-		r = add_all_names(agent, &names);
-	while (!r && !RB_EMPTY(&agent->store.dirty)) {
-		struct rd_service_name *name = rd_name_set_first(&agent->store.dirty);
-
-		r = rd_name_set_add(&names, name->namespace, name->name);
-		if (!r)
-			rd_name_set_drop(&agent->store.dirty, name);
-	}
-	if (!r) {
-		agent->store.all_dirty = false;
-		r = plan_and_apply(agent, &names);
-	}
-	if (!r)
-		note_all_programmed(agent, &names);
-	if (!r && agent->local)
-		rd_dns_local_follow(agent->local, &agent->plan);
-	rd_name_set_clear(&names);
-	return r;
-}
-
-static void log_sync(const struct agent *agent, uint64_t writes_before, uint64_t began)
-{
-	if (agent->said.writes != writes_before || !agent->said.ready)
+	if (did->writes || !agent->said.ready)
 		rd_log(agent->said.ready ? RD_LOG_DEBUG : RD_LOG_INFO, "in sync",
-		       RD_NUMBER("services", agent->plan.n_services),
-		       RD_NUMBER("writes", agent->said.writes - writes_before),
+		       RD_NUMBER("services", rd_reconciler_plan(agent->reconciler)->n_services),
+		       RD_NUMBER("writes", did->writes),
 		       RD_NUMBER("us", (rd_monotonic_ns() - began) / 1000),
-		       RD_NUMBER("resolve_us", agent->resolve_ns / 1000),
-		       RD_NUMBER("plan_us", agent->plan_ns / 1000),
-		       RD_NUMBER("apply_us", agent->apply_ns / 1000));
+		       RD_NUMBER("resolve_us", did->resolve_ns / 1000),
+		       RD_NUMBER("plan_us", did->plan_ns / 1000),
+		       RD_NUMBER("apply_us", did->apply_ns / 1000));
 }
 
 /* The first complete state is in the maps: let the programs of this version
@@ -768,7 +190,8 @@ static void become_ready(struct agent *agent)
 	agent->said.ready = 1;
 	if (agent->local)
 		rd_dns_local_begin(agent->local);
-	rd_log(RD_LOG_INFO, "ready", RD_NUMBER("services", agent->plan.n_services),
+	rd_log(RD_LOG_INFO, "ready",
+	       RD_NUMBER("services", rd_reconciler_plan(agent->reconciler)->n_services),
 	       RD_TEXT("cgroup", config->cgroup), RD_TEXT("bpffs", config->bpffs));
 	rd_notify("READY=1");
 }
@@ -785,32 +208,35 @@ static void tell_names(struct agent *agent)
 								    : RD_DNS_KNOWS_ALL);
 }
 
-/* Bring the maps to what the sources say. On failure the plan is thrown away:
- * the maps themselves are asked what they hold, a little later. */
+/* Bring the maps to what the sources say; on failure again a little later. */
 static void reconcile(struct agent *agent)
 {
 	uint64_t began = rd_monotonic_ns();
-	uint64_t writes = agent->said.writes;
 	struct timeval later = {.tv_sec = RETRY_SECONDS};
+	struct rd_reconciled did = {0};
 	int r;
 
-	agent->resolve_ns = agent->plan_ns = agent->apply_ns = 0;
 	collect(agent);
 	tell_names(agent);
 	if (!is_complete(agent)) {
 		say(agent);
 		return;
 	}
-	r = reconcile_once(agent);
+	r = refresh_addresses(agent) ?: rd_reconcile(agent->reconciler, is_in_doubt(agent), &did);
 	agent->reconciled_ns = rd_monotonic_ns();
+	agent->failed = r;
+	agent->said.writes += did.writes;
 	rd_syncs_ended(&agent->syncs, !r, began, agent->reconciled_ns, rd_realtime_ns());
 	if (r) {
 		rd_log(RD_LOG_ERROR, "cannot write the maps, retrying",
 		       RD_TEXT("error", strerror(-r)), RD_NUMBER("seconds", RETRY_SECONDS));
-		agent->planned = false;
 		event_add(agent->retry_due, &later);
 	} else {
-		log_sync(agent, writes, began);
+		if (did.writes)
+			agent->said.synced_ns = rd_realtime_ns();
+		if (agent->local)
+			rd_dns_local_follow(agent->local, rd_reconciler_plan(agent->reconciler));
+		log_sync(agent, &did, began);
 		become_ready(agent);
 	}
 	say(agent);
@@ -953,15 +379,26 @@ static bool is_healthy(void *context)
 {
 	const struct agent *agent = context;
 
-	return agent->planned && agent->said.ready;
+	return !agent->failed && agent->said.ready;
 }
 
 /* ---- life -------------------------------------------------------------------------------------
  */
 
+static bool has_slots(const struct rd_plan *plan)
+{
+	struct rd_planned *planned = NULL;
+
+	while ((planned = rd_plan_next(plan, planned)))
+		if (rd_planned_slots(planned))
+			return true;
+	return false;
+}
+
 static int open_source(struct agent *agent, struct rd_error *error)
 {
 	const struct rd_agent_config *config = agent->config;
+	const struct rd_plan *plan = rd_reconciler_plan(agent->reconciler);
 	bool beside;
 
 	if (config->manifests)
@@ -972,8 +409,8 @@ static int open_source(struct agent *agent, struct rd_error *error)
 		.access = config->kube_access,
 		.node_name = config->node_name,
 		.legacy_endpoints = config->legacy_endpoints,
-		.known = {[RD_SERVICE] = beside || agent->plan.n_services,
-			  [RD_SLICE] = beside || has_slots(&agent->plan)},
+		.known = {[RD_SERVICE] = beside || plan->n_services,
+			  [RD_SLICE] = beside || has_slots(plan)},
 		.room = config->max_services + config->max_backends,
 		.stall_seconds = config->stall_seconds,
 		.mark = RD_MARK,
@@ -995,7 +432,7 @@ static void look(void *context, struct rd_probed *ret_probed)
 	for (int kind = 0; kind < RD_KINDS; kind++)
 		agent->said.objects[kind] = agent->store.count[kind];
 	*ret_probed = (struct rd_probed){
-		.plan = &agent->plan,
+		.plan = rd_reconciler_plan(agent->reconciler),
 		.maps = rd_datapath_maps(agent->datapath),
 		.own = {.said = &agent->said,
 			.syncs = &agent->syncs,
@@ -1043,6 +480,27 @@ static int start_names(struct agent *agent, struct rd_error *error)
 	return r;
 }
 
+static int open_reconciler(struct agent *agent, struct rd_error *error)
+{
+	const struct rd_agent_config *config = agent->config;
+	struct rd_reconciler_config ours = {
+		.store = &agent->store,
+		.maps = rd_datapath_maps(agent->datapath),
+		.checks = agent->checks,
+		.syncs = &agent->syncs,
+		.node_name = config->node_name,
+		.service_cidr = &config->service_cidr,
+		.nodeports = &agent->nodeport_rule,
+		.legacy_endpoints = config->legacy_endpoints,
+		.dns_for = config->dns_local_for,
+	};
+	int r = rd_reconciler_new(&ours, &agent->reconciler);
+
+	return r ? rd_error_set(error, r, "cannot read the maps in %s: %s", config->bpffs,
+				strerror(-r))
+		 : 0;
+}
+
 static int start(struct agent *agent, struct rd_error *error)
 {
 	const struct rd_agent_config *config = agent->config;
@@ -1087,27 +545,20 @@ static int start(struct agent *agent, struct rd_error *error)
 	if (r)
 		return r;
 	begin_saying(agent);
-	r = adopt(agent);
-	if (r)
-		return rd_error_set(error, r, "cannot read the maps in %s: %s", config->bpffs,
-				    strerror(-r));
-	r = open_source(agent, error);
+	r = open_reconciler(agent, error) ?: open_source(agent, error);
 	if (r)
 		return r;
 	if (begin_progress(agent))
 		return rd_error_set(error, -ENOMEM, "out of memory");
 	reconcile(agent);
-	if (!agent->planned)
+	if (agent->failed)
 		return rd_error_set(error, -EIO, "cannot bring the maps up to date");
 	return agent->result;
 }
 
 static void finish(struct agent *agent)
 {
-	struct waiting *waiting;
-
-	while ((waiting = RB_ROOT(&agent->waiting)))
-		stop_waiting(agent, waiting);
+	rd_reconciler_free(agent->reconciler);
 	/* Before the source: objects point at its file names. */
 	rd_store_free(&agent->store);
 	rd_source_dir_free(agent->dir);
@@ -1117,8 +568,6 @@ static void finish(struct agent *agent)
 	rd_probes_free(agent->probes);
 	rd_dns_local_free(agent->local);
 	rd_dns_server_free(agent->dns);
-	free(agent->addresses);
-	rd_plan_free(&agent->plan);
 	rd_datapath_close(agent->datapath);
 	for (size_t i = 0; i < RD_ARRAY_SIZE(agent->signals); i++)
 		if (agent->signals[i])

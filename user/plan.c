@@ -129,6 +129,16 @@ struct rd_planned *rd_plan_next(const struct rd_plan *plan, struct rd_planned *p
 			: RB_MIN(rd_planned_tree, (struct rd_planned_tree *)&plan->services);
 }
 
+size_t rd_planned_slots(const struct rd_planned *planned)
+{
+	size_t n = 0;
+
+	for (size_t p = 0; planned && p < planned->n_ports; p++)
+		for (size_t i = 0; i < planned->ports[p].n_ranges; i++)
+			n += planned->ports[p].ranges[i].count;
+	return n;
+}
+
 const struct rd_planned_port *rd_plan_port(const struct rd_plan *plan, uint32_t id)
 {
 	const struct rd_planned *service = id < plan->limits.max_ports ? plan->by_id[id] : NULL;

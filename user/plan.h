@@ -217,6 +217,8 @@ struct rd_planned *rd_plan_find(const struct rd_plan *plan, const char *namespac
 				const char *name);
 /* In order of namespace and name; begin with NULL. */
 struct rd_planned *rd_plan_next(const struct rd_plan *plan, struct rd_planned *previous);
+/* How many slots a Service has, for all its ports; of NULL none. */
+size_t rd_planned_slots(const struct rd_planned *planned);
 /* The Service port that has this id, or NULL. */
 const struct rd_planned_port *rd_plan_port(const struct rd_plan *plan, uint32_t id);
 /* Where the endpoint of a slot that has been given up is now, in rd_backends.
