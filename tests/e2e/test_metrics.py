@@ -469,3 +469,21 @@ def test_prometheus_scrapes_it_and_the_dashboards_queries_have_data(node, client
     p99 = next(expr for _, expr in queries(tree) if expr.startswith("histogram_quantile(0.99, sum by (le) (rate(redial_service"))
     assert 0 < float(ask_prometheus(node, p99)[0]["value"][1]) < 2
     holding.stop()
+
+
+def test_maps_that_cannot_be_written_make_it_unready_and_nothing_worse(node, bpftool):
+    """Frozen, a map takes no more entries. The last good state goes on, and it is tried again."""
+    node1(node)
+    pod = node.pod("pod").serve()
+    node.write("pod.yaml", pod_manifest("pod", pod.ip, WEB))
+    node.write("web.yaml", service("web", selector=WEB, cluster_ip=VIP))
+    client = node.pod("client")
+    agent = node.agent(*BIND)
+    assert get(node, "/readyz")[0] == 200
+    bpftool("map", "freeze", "pinned", node.bpffs / "rd_services")
+    node.write("more.yaml", service("more", selector=WEB, cluster_ip=EMPTY))
+    wait_until(lambda: agent.text().count("cannot write the maps, retrying") >= 2, "it has tried again", 30)
+    assert get(node, "/readyz")[0] == 503
+    assert client.call(connect_error, VIP, 80) == 0
+    agent.stop()
+    assert client.call(connect_error, VIP, 80) == 0
