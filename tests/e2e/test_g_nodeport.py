@@ -210,7 +210,7 @@ def test_g36_support_external_traffic_policy_local_for_nodeport(cluster):
 
 
 def _health(address, number):
-    """What a load balancer outside is told: status, weight and body, or None."""
+    """What a load balancer outside is told: status, weight and body; None from a closed port."""
     connection = http.client.HTTPConnection(address, number, timeout=5)
     try:
         connection.request("GET", "/any")
@@ -220,6 +220,8 @@ def _health(address, number):
         return answer.status, answer.headers["X-Load-Balancing-Endpoint-Weight"], json.loads(answer.read())
     except ConnectionRefusedError:
         return None
+    except ConnectionResetError:
+        return "closed meanwhile"
     finally:
         connection.close()
 
