@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * kernel.h - the one thing that is read from the kernel's own structures: a
- * socket's cookie, without giving it one. libbpf relocates the offset to the
- * running kernel's (CO-RE).
+ * kernel.h - what is read from the kernel's own sockets: the cookie, without
+ * giving one, and a few things that no helper tells. libbpf relocates the
+ * offsets to the running kernel's (CO-RE).
  */
 #ifndef REDIAL_KERNEL_H
 #define REDIAL_KERNEL_H
@@ -24,6 +24,7 @@ struct sock_common {
 };
 struct sock {
 	struct sock_common __sk_common;
+	unsigned char sk_kern_sock : 1;
 	int sk_err;
 	void *sk_bpf_storage;
 };
@@ -48,6 +49,25 @@ static __always_inline __u64 rd_cookie_of(const void *sk)
 static __always_inline _Bool rd_has_storage(const void *sk)
 {
 	return !rd_has_rdonly_cast || rd_kernel_sock(sk)->sk_bpf_storage;
+}
+
+/*
+ * Whether the kernel opened the socket, for itself (NFS) or beneath another
+ * (MPTCP's subflows). The release hook does not run for these (inet_release in
+ * net/ipv4/af_inet.c).
+ */
+static __always_inline _Bool rd_is_the_kernels(const void *sk)
+{
+	const struct sock *object = sk;
+
+	if (!rd_has_rdonly_cast) {
+		/* The verifier forbids arithmetic with a socket's address, but not with
+		 * what is read from where one happens to be. */
+		bpf_probe_read_kernel(&object, sizeof(object), &sk);
+		return BPF_CORE_READ_BITFIELD_PROBED(object, sk_kern_sock);
+	}
+	object = rd_kernel_sock(sk);
+	return BPF_CORE_READ_BITFIELD(object, sk_kern_sock);
 }
 
 static __always_inline int rd_error_of(const void *sk)

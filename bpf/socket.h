@@ -66,14 +66,18 @@ static __always_inline struct rd_socket *rd_socket_claim(struct bpf_sock_addr *c
 /*
  * Record where the socket is about to be connected. If there is no memory for
  * a spilled record nothing is recorded: the connection works all the same and
- * getpeername shows the backend.
+ * getpeername shows the backend. So it is with the kernel's own sockets, whose
+ * end nobody would tell.
  */
 static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum rd_form form,
 					       const struct rd_peer *dialled,
 					       const struct rd_choice *choice, __u32 service)
 {
-	struct rd_socket *record = rd_socket_claim(ctx);
+	struct rd_socket *record;
 
+	if (ctx->sk && rd_is_the_kernels(ctx->sk))
+		return;
+	record = rd_socket_claim(ctx);
 	if (!record)
 		return;
 	record->family = 0;

@@ -146,6 +146,42 @@ static void no_record_is_left_behind_by_100000_sockets(void **state)
 	node_close(&node);
 }
 
+/* MPTCP dials with sockets of the kernel's beneath the program's own, and the
+ * kernel does not say when these end. */
+static void the_kernels_own_sockets_leave_no_record(void **state)
+{
+	static const struct service web = {.name = "web",
+					   .address = "10.96.0.1:80",
+					   .protocol = IPPROTO_TCP,
+					   .backends = {"10.244.0.1:8080"}};
+	static const struct service web6 = {.name = "web6",
+					    .address = "[fd00:96::1]:80",
+					    .protocol = IPPROTO_TCP,
+					    .backends = {"[fd00:244::1]:8080"}};
+	static const struct {
+		int family;
+		const struct service *service;
+	} rows[] = {{AF_INET, &web}, {AF_INET6, &web6}};
+	struct node node;
+
+	(void)state;
+	node_open(&node, &(struct node_config){0});
+	for (size_t i = 0; i < RD_ARRAY_SIZE(rows); i++) {
+		const char *backend = rows[i].service->backends[0];
+		int server = listen_on(backend, SOCK_STREAM);
+		int fd = socket(rows[i].family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+
+		if (fd < 0)
+			skip();
+		node_serve(&node, rows[i].service);
+		assert_int_equal(dial(fd, rows[i].service->address), 0);
+		assert_string_equal(peer_of(fd), backend);
+		assert_int_equal(node_count_records(&node), 0);
+		close_all(fd, server, -1);
+	}
+	node_close(&node);
+}
+
 static void a_successor_adopts_what_is_pinned_without_a_write(void **state)
 {
 	struct node node;
@@ -182,6 +218,7 @@ int main(void)
 		cmocka_unit_test(a_spilled_socket_is_forgotten_like_any_other),
 		cmocka_unit_test(a_spilled_socket_that_gets_a_slot_later_is_forgotten_wholly),
 		cmocka_unit_test(no_record_is_left_behind_by_100000_sockets),
+		cmocka_unit_test(the_kernels_own_sockets_leave_no_record),
 		cmocka_unit_test(a_successor_adopts_what_is_pinned_without_a_write),
 	};
 
