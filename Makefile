@@ -95,9 +95,13 @@ $(B)/redial.bpf.o: bpf/redial.bpf.c
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-$(B)/redial.skel.h: $(B)/redial.bpf.o
+$(B)/tests/%.bpf.o: tests/%.bpf.c
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(B)/%.skel.h: $(B)/%.bpf.o
 	$(call say,SKEL,$@)
-	$(Q)$(BPFTOOL) gen skeleton $< name redial_bpf > $@
+	$(Q)$(BPFTOOL) gen skeleton $< > $@
 
 # ---- tests ---------------------------------------------------------------------
 
@@ -118,6 +122,8 @@ $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/u
 $(B)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -c -o $@ $<
+
+$(B)/tests/datapath/churn: $(B)/tests/datapath/sockets.skel.h
 
 $(B)/tests/datapath/%: tests/datapath/test_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
 	$(call say,TEST,$@)

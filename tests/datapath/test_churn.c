@@ -8,7 +8,9 @@
  */
 #include "sandbox.h"
 
+#include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +18,9 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "sockets.h"
+#include "tests/datapath/sockets.skel.h"
 
 /* The clients go on until there were this many swaps, and as many connects as
  * the row says. */
@@ -87,7 +92,7 @@ static unsigned set_of(uint64_t generation)
  * `begun` may be. */
 static atomic_ullong begun, done;
 static atomic_bool stop, listening;
-static atomic_uint connects, failures, strays;
+static atomic_uint connects, closed, failures, strays;
 
 static struct service service_of(const char *name, const char *address, unsigned set)
 {
@@ -199,6 +204,7 @@ static void *connect_all(void *context)
 		else if (!(sets_between(from, atomic_load(&begun)) >> pod & 1))
 			atomic_fetch_add(&strays, 1);
 		close(fd);
+		atomic_fetch_add(&closed, 1);
 	}
 	return NULL;
 }
@@ -227,13 +233,15 @@ static void greet(int server, char pod)
 
 static void *greet_all(void *context)
 {
-	int epoll = epoll_create1(EPOLL_CLOEXEC), servers[PODS];
+	int epoll = epoll_create1(EPOLL_CLOEXEC), mark = SERVERS_MARK, servers[PODS];
 
 	(void)context;
 	for (int pod = 0; pod < PODS; pod++) {
 		struct epoll_event event = {.events = EPOLLIN, .data.u32 = (uint32_t)pod};
 
 		servers[pod] = listen_on(pods[pod], way->type | SOCK_NONBLOCK);
+		assert_int_equal(setsockopt(servers[pod], SOL_SOCKET, SO_MARK, &mark, sizeof(mark)),
+				 0);
 		assert_int_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, servers[pod], &event), 0);
 	}
 	atomic_store(&listening, true);
@@ -250,11 +258,36 @@ static void *greet_all(void *context)
 	return NULL;
 }
 
+static struct sockets_bpf *sockets;
+
+static void watch_sockets(void)
+{
+	int fd = open(sandbox_cgroup(), O_RDONLY | O_CLOEXEC);
+
+	sockets = sockets_bpf__open_and_load();
+	assert_non_null(sockets);
+	assert_non_null(bpf_program__attach_cgroup(sockets->progs.count_released, fd));
+	close(fd);
+}
+
+/*
+ * No record is left behind, but for those of sockets whose end the kernel did not
+ * tell. Linux 6.18 forgets one UDP socket in some hundred millions, whatever is
+ * attached to the hook.
+ */
+static void check_records(uint64_t released_before)
+{
+	uint64_t released = sockets->bss->released - released_before;
+
+	assert_in_range(released, 0, atomic_load(&closed));
+	assert_in_range(node_count_records(&node), 0, atomic_load(&closed) - released);
+}
+
 static void churn(void)
 {
 	pthread_t clients[CLIENTS], swapper, greeter;
+	uint64_t *swaps, released_before;
 	struct service first;
-	uint64_t *swaps;
 
 	for (int pod = 0; pod < PODS; pod++)
 		snprintf(pods[pod], sizeof(pods[pod]),
@@ -262,6 +295,7 @@ static void churn(void)
 	atomic_store(&stop, false);
 	atomic_store(&listening, false);
 	atomic_store(&connects, 0);
+	atomic_store(&closed, 0);
 	atomic_store(&begun, 0);
 	atomic_store(&done, 0);
 	/* Little room, so that ranges are reused all the time. */
@@ -270,6 +304,7 @@ static void churn(void)
 		node_add_address(&node, "192.0.2.1", RD_NODE_THIS);
 	first = churning(0);
 	node_serve(&node, &first);
+	released_before = sockets->bss->released;
 	assert_int_equal(pthread_create(&greeter, NULL, greet_all, NULL), 0);
 	while (!atomic_load(&listening))
 		sched_yield();
@@ -285,13 +320,14 @@ static void churn(void)
 		      (unsigned long long)*swaps);
 	assert_int_equal(atomic_exchange(&failures, 0), 0);
 	assert_int_equal(atomic_exchange(&strays, 0), 0);
-	assert_int_equal(node_count_records(&node), 0);
+	check_records(released_before);
 	node_close(&node);
 }
 
 static void no_connect_fails_or_strays_under_churn(void **state)
 {
 	(void)state;
+	watch_sockets();
 	for (way = ways; way < ways + RD_ARRAY_SIZE(ways); way++)
 		churn();
 }
