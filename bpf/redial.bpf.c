@@ -162,10 +162,13 @@ static __always_inline int rd_getpeername(struct bpf_sock_addr *ctx, enum rd_for
 }
 
 /* The body of both recvmsg hooks: a datagram from a backend comes from the
- * Service that this socket sent to, or is connected to. */
+ * Service that this socket sent to, or is connected to. A record outlives the
+ * connection: no hook tells of connect(AF_UNSPEC). */
 static __always_inline int rd_receive(struct bpf_sock_addr *ctx, enum rd_form form)
 {
-	rd_show_service(ctx, form, rd_socket_find(ctx), rd_flows_get(ctx, 0));
+	_Bool connected = ctx->sk && ctx->sk->state == BPF_TCP_ESTABLISHED;
+
+	rd_show_service(ctx, form, connected ? rd_socket_find(ctx) : NULL, rd_flows_get(ctx, 0));
 	return RD_PROCEED;
 }
 

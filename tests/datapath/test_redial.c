@@ -296,6 +296,30 @@ static void disconnecting_by_af_unspec_forgets_the_service(void **state)
 	node_remove(&node, "a");
 }
 
+/* TCP Fast Open (RFC 7413): the connect is in the first send. */
+static void a_send_that_connects_is_redialled(void **state)
+{
+	static const struct service web = {
+		.name = "web", .address = "10.96.0.1:80", .backends = {"10.244.0.1:8080"}};
+	int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), server, accepted;
+	struct sockaddr_storage address;
+	socklen_t length;
+	char byte;
+
+	(void)state;
+	node_serve(&node, &web);
+	server = listen_on("10.244.0.1:8080", SOCK_STREAM);
+	address = address_of("10.96.0.1:80", &length);
+	assert_int_equal(sendto(client, "x", 1, MSG_FASTOPEN, (struct sockaddr *)&address, length),
+			 1);
+	accepted = accept(server, NULL, NULL);
+	assert_int_equal(recv(accepted, &byte, 1, 0), 1);
+	assert_string_equal(peer_of(client), "10.96.0.1:80");
+	close_all(client, accepted, server, -1);
+	assert_int_equal(node_count_records(&node), 0);
+	node_remove(&node, "web");
+}
+
 static void a_refused_reconnect_leaves_the_socket_as_it_was(void **state)
 {
 	struct service empty = udp_b;
@@ -398,6 +422,7 @@ int main(void)
 		cmocka_unit_test(reconnecting_elsewhere_forgets_the_service),
 		cmocka_unit_test(reconnecting_to_another_service_shows_that_one),
 		cmocka_unit_test(disconnecting_by_af_unspec_forgets_the_service),
+		cmocka_unit_test(a_send_that_connects_is_redialled),
 		cmocka_unit_test(a_refused_reconnect_leaves_the_socket_as_it_was),
 		cmocka_unit_test(a_backend_that_refuses_can_be_tried_again),
 		cmocka_unit_test(an_established_connection_outlives_its_service),

@@ -35,23 +35,27 @@ static const struct form {
 	const char *name;
 	int family; /* of the client's socket */
 	const char *address, *dial;
+	const char *direct; /* the first Pod, as the client dials it */
 	const char *pods[PODS];
 } forms[] = {
 	{.name = "IPv4",
 	 .family = AF_INET,
 	 .address = "10.96.0.1:53",
 	 .dial = "10.96.0.1:53",
+	 .direct = "10.244.0.1:5353",
 	 .pods = {"10.244.0.1:5353", "10.244.0.2:5353", "10.244.0.3:5353", "10.244.0.4:5353"}},
 	{.name = "IPv6",
 	 .family = AF_INET6,
 	 .address = "[fd00:96::1]:53",
 	 .dial = "[fd00:96::1]:53",
+	 .direct = "[fd00:244::1]:5353",
 	 .pods = {"[fd00:244::1]:5353", "[fd00:244::2]:5353", "[fd00:244::3]:5353",
 		  "[fd00:244::4]:5353"}},
 	{.name = "IPv4 by an IPv6 socket",
 	 .family = AF_INET6,
 	 .address = "10.96.0.1:53",
 	 .dial = "[::ffff:10.96.0.1]:53",
+	 .direct = "[::ffff:10.244.0.1]:5353",
 	 .pods = {"10.244.0.1:5353", "10.244.0.2:5353", "10.244.0.3:5353", "10.244.0.4:5353"}},
 };
 
@@ -144,6 +148,28 @@ static void C16_a_connected_socket_receives_from_the_service(void **state)
 		assert_int_equal(send(client, "x", 1, 0), 1);
 		echo(servers[0]);
 		assert_string_equal(receive_from(client), form->dial);
+		close(client);
+		close_servers(servers);
+		node_remove(&node, "dns");
+	}
+}
+
+static void a_disconnected_socket_receives_from_the_backend_it_sent_to(void **state)
+{
+	const struct sockaddr unspec = {.sa_family = AF_UNSPEC};
+
+	(void)state;
+	FOR_EACH_FORM(form)
+	{
+		int client = client_of(form), servers[PODS];
+
+		listen_all(form, servers);
+		serve(form, 1);
+		assert_int_equal(dial(client, form->dial), 0);
+		assert_int_equal(connect(client, &unspec, sizeof(unspec)), 0);
+		assert_int_equal(send_to(client, form->direct), 0);
+		echo(servers[0]);
+		assert_string_equal(receive_from(client), form->direct);
 		close(client);
 		close_servers(servers);
 		node_remove(&node, "dns");
@@ -402,6 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(C16_C17_H9_a_reply_shows_the_service),
 		cmocka_unit_test(C16_a_connected_socket_receives_from_the_service),
+		cmocka_unit_test(a_disconnected_socket_receives_from_the_backend_it_sent_to),
 		cmocka_unit_test(B11_a_socket_stays_with_its_backend_however_the_set_changes),
 		cmocka_unit_test(B10_new_sockets_reach_every_backend),
 		cmocka_unit_test(
