@@ -125,17 +125,20 @@ $(B)/tests/%.o: tests/%.c
 
 $(B)/tests/datapath/churn: $(B)/tests/datapath/sockets.skel.h
 
+# By which a test has an older kernel.
+SANDBOX_FLAGS := -Wl,--wrap=btf__find_by_name_kind
+
 $(B)/tests/datapath/%: tests/datapath/test_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
-		-o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
+		$(SANDBOX_FLAGS) -o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
 
 $(B)/tests/bench/%: tests/bench/bench_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
 	$(call say,BENCH,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
-		-o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
+		$(SANDBOX_FLAGS) -o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
 
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all

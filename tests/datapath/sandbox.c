@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -131,6 +132,23 @@ void sandbox_enter(void)
 	    mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL))
 		die("mount bpf");
 	make_pods();
+}
+
+static bool has_rdonly_cast = true;
+
+void sandbox_old_kernel(void)
+{
+	has_rdonly_cast = false;
+}
+
+/* In the place of libbpf's: see SANDBOX_FLAGS in the Makefile. */
+__s32 __real_btf__find_by_name_kind(const struct btf *btf, const char *name, __u32 kind);
+__s32 __wrap_btf__find_by_name_kind(const struct btf *btf, const char *name, __u32 kind);
+__s32 __wrap_btf__find_by_name_kind(const struct btf *btf, const char *name, __u32 kind)
+{
+	if (!has_rdonly_cast && !strcmp(name, "bpf_rdonly_cast"))
+		return -ENOENT;
+	return __real_btf__find_by_name_kind(btf, name, kind);
 }
 
 /* ---- the datapath ------------------------------------------------------------------ */

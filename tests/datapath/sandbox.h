@@ -26,6 +26,15 @@
  */
 void sandbox_enter(void);
 
+/* From now on the kernel has no bpf_rdonly_cast, as before Linux 6.2. */
+void sandbox_old_kernel(void);
+
+/* cmocka_run_group_tests, as main returns it: on this kernel and on an old one. */
+#define run_on_each_kernel(tests, setup, teardown)                                                 \
+	(cmocka_run_group_tests_name("this kernel", tests, setup, teardown) ||                     \
+	 (sandbox_old_kernel(),                                                                    \
+	  cmocka_run_group_tests_name("an old kernel", tests, setup, teardown)))
+
 /* ---- the datapath -------------------------------------------------------------- */
 
 struct node {

@@ -223,5 +223,5 @@ int main(void)
 	};
 
 	sandbox_enter();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return run_on_each_kernel(tests, NULL, NULL);
 }

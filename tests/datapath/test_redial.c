@@ -431,5 +431,5 @@ int main(void)
 	};
 
 	sandbox_enter();
-	return cmocka_run_group_tests(tests, open_node, close_node);
+	return run_on_each_kernel(tests, open_node, close_node);
 }
