@@ -266,7 +266,9 @@ static void watch_sockets(void)
 
 	sockets = sockets_bpf__open_and_load();
 	assert_non_null(sockets);
-	assert_non_null(bpf_program__attach_cgroup(sockets->progs.count_released, fd));
+	sockets->links.count_released =
+		bpf_program__attach_cgroup(sockets->progs.count_released, fd);
+	assert_non_null(sockets->links.count_released);
 	close(fd);
 }
 
@@ -330,6 +332,7 @@ static void no_connect_fails_or_strays_under_churn(void **state)
 	watch_sockets();
 	for (way = ways; way < ways + RD_ARRAY_SIZE(ways); way++)
 		churn();
+	sockets_bpf__destroy(sockets);
 }
 
 int main(void)

@@ -555,7 +555,8 @@ class Agent:
             die_with_parent()
             setns(node.host.fd)
 
-        with open(self.log, "wb") as log:
+        # Appended to: a test may empty it.
+        with open(self.log, "ab") as log:
             self.process = subprocess.Popen(  # pylint: disable=consider-using-with
                 command,
                 stdin=subprocess.DEVNULL,
