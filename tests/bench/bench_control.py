@@ -19,17 +19,11 @@ import resource
 import statistics
 import struct
 import subprocess
-import sys
 import threading
 import time
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TREE / "tests/e2e"))
+from scale import ENDPOINTS, SERVICES, harness, node_and_server
 
-import harness  # noqa: E402 pylint: disable=wrong-import-position
-from apiserver import ApiServer  # noqa: E402 pylint: disable=wrong-import-position
-
-SERVICES, ENDPOINTS = 10000, 10
 STARTS = 7
 CHANGES = 1000
 CHANGES_A_SECOND = 100
@@ -157,18 +151,8 @@ def scrapes(node):
 
 
 def main():
-    node = harness.Node(TREE / "build/redial", pathlib.Path(os.environ["REDIAL_TEST_CGROUP"]))
-    node.SIZES = node.OUTCOMES = ()
-    server = ApiServer(node.host)
-    try:
-        server.load_scale(SERVICES, ENDPOINTS)
-        kubeconfig = node.directory / "kubeconfig"
-        kubeconfig.write_text(server.kubeconfig(), encoding="utf-8")
-        node.source = ("--kubeconfig", kubeconfig)
+    with node_and_server() as (node, server):
         measure(node, server)
-    finally:
-        server.close()
-        node.close()
 
 
 def measure(node, server):

@@ -5,22 +5,15 @@ endpoints. A client asks without a pause. Run it in scripts/sandbox: `make
 bench-dns`.
 """
 
-import os
-import pathlib
 import socket
 import statistics
-import sys
 import time
 
-TREE = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(TREE / "tests/e2e"))
+from scale import SERVICES, harness, node_and_server  # first: it says where the others are
+from names import headless, named_slice
+from test_dns_upstream import Answer, make_query
 
-import harness  # noqa: E402 pylint: disable=wrong-import-position
-from apiserver import ApiServer  # noqa: E402 pylint: disable=wrong-import-position
-from names import headless, named_slice  # noqa: E402 pylint: disable=wrong-import-position
-from test_dns_upstream import Answer, make_query  # noqa: E402 pylint: disable=wrong-import-position
-
-SERVICES, ENDPOINTS, CHANGES = 10000, 10, 200
+CHANGES = 200
 PORTS = [{"name": "sql", "port": 5432, "protocol": "TCP"}]
 GIVE_UP_SECONDS = 5
 
@@ -37,7 +30,6 @@ def seconds_until(client, server, number):
 
 
 def measure(node, server):
-    server.load_scale(SERVICES, ENDPOINTS)
     server.put(headless("db", [harness.port(5432, name="sql")]))
     server.put(named_slice("db-1", "db", [("10.244.9.1", None, True)], PORTS))
     node.agent("--dns", "127.0.0.1:5353", "--dns-upstream", "none")
@@ -57,17 +49,8 @@ def measure(node, server):
 def main():
     harness.unshare(harness.CLONE_NEWNS)
     harness.mount("none", "/", "none", harness.MS_REC | harness.MS_PRIVATE)
-    node = harness.Node(TREE / "build/redial", pathlib.Path(os.environ["REDIAL_TEST_CGROUP"]))
-    node.SIZES = node.OUTCOMES = ()
-    server = ApiServer(node.host)
-    try:
-        kubeconfig = node.directory / "kubeconfig"
-        kubeconfig.write_text(server.kubeconfig(), encoding="utf-8")
-        node.source = ("--kubeconfig", kubeconfig)
+    with node_and_server() as (node, server):
         measure(node, server)
-    finally:
-        server.close()
-        node.close()
 
 
 if __name__ == "__main__":

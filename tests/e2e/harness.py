@@ -283,8 +283,8 @@ class Child:
             os.close(self._stop)
 
 
-def _serve(stop, name, streams, datagrams):
-    """Say our name to whoever connects or sends."""
+def _serve(stop, answer, streams, datagrams):
+    """Say what `answer` makes of the client's address to whoever connects or sends."""
     poll = select.poll()
     sockets = {}
     for item in streams + datagrams:
@@ -297,12 +297,12 @@ def _serve(stop, name, streams, datagrams):
             with contextlib.suppress(OSError):
                 if item in datagrams:
                     _, client = item.recvfrom(2048)
-                    item.sendto(name.encode(), client)
+                    item.sendto(answer(client).encode(), client)
                     continue
-                connection, _ = item.accept()
+                connection, client = item.accept()
                 with connection:
                     connection.setblocking(True)
-                    connection.sendall(name.encode())
+                    connection.sendall(answer(client).encode())
     # Serve on until nobody comes any more.
     quiet = time.monotonic()
     while time.monotonic() - quiet < 0.1:
@@ -311,10 +311,10 @@ def _serve(stop, name, streams, datagrams):
             if item in datagrams:
                 continue
             with contextlib.suppress(OSError):
-                connection, _ = item.accept()
+                connection, client = item.accept()
                 quiet = time.monotonic()
                 with connection:
-                    connection.sendall(name.encode())
+                    connection.sendall(answer(client).encode())
 
 
 # ---- what clients do: these run in a Pod ------------------------------------------
@@ -472,9 +472,17 @@ class Pod:
 
     def serve(self, tcp=(8080,), udp=(), name=None):
         """Answer with a name, by default the Pod's, on each of the ports."""
+        return self._serve_with(lambda client: name or self.name, tcp, udp)
+
+    def serve_source(self, number):
+        """Answer with the client's address, on a port of TCP and of UDP."""
+        return self._serve_with(lambda client: client[0].removeprefix("::ffff:"), (number,), (number,))
+
+    def _serve_with(self, answer, tcp, udp):
         streams = [self.listen(socket.SOCK_STREAM, number) for number in tcp]
         datagrams = [self.listen(socket.SOCK_DGRAM, number) for number in udp]
-        server = Child(_serve, name or self.name, streams, datagrams, netns=self.netns.fd, stoppable=True)
+        # The function stays in a fork of this process: it is not pickled.
+        server = Child(_serve, answer, streams, datagrams, netns=self.netns.fd, stoppable=True)
         for item in streams + datagrams:
             item.close()
         self.servers.append(server)
@@ -905,27 +913,6 @@ def _await_each(is_so, ask, address, number, times, seconds):
         time.sleep(0.01)
 
 
-def _serve_source(stop, streams, datagrams):
-    """Say to whoever connects or sends where that came from."""
-    poll = select.poll()
-    sockets = {item.fileno(): item for item in streams + datagrams}
-    for item in sockets.values():
-        item.setblocking(False)
-        poll.register(item, select.POLLIN)
-    while not stop():
-        for descriptor, _ in poll.poll(20):
-            item = sockets[descriptor]
-            with contextlib.suppress(OSError):
-                if item in datagrams:
-                    _, client = item.recvfrom(2048)
-                    item.sendto(client[0].removeprefix("::ffff:").encode(), client)
-                    continue
-                connection, client = item.accept()
-                with connection:
-                    connection.setblocking(True)
-                    connection.sendall(client[0].removeprefix("::ffff:").encode())
-
-
 class HostNetwork(Pod):
     """Clients and servers on the node itself, as Pods with hostNetwork are."""
 
@@ -980,7 +967,7 @@ class Cluster:
     def source_pod(self, name, number=8080, **more):
         """A Pod that says whom it sees."""
         pod = self.node.pod(name)
-        serve_source(pod, number)
+        pod.serve_source(number)
         return self.describe(pod, **more)
 
     def service(self, name, ports=None, cluster_ip=None, meta=None, status=None, labels=None, **spec):
@@ -1012,10 +999,3 @@ class Cluster:
             # The predicate stays in a fork of this process: it is not pickled.
             answers = client.call(_await_each, is_so, ask, address, number, 30, seconds)
             assert is_so(answers), f"{ask.__name__} of {address}:{number} from {client.name}: {answers}, not {expected}"
-
-
-def serve_source(pod, number):
-    streams, datagrams = [pod.listen(socket.SOCK_STREAM, number)], [pod.listen(socket.SOCK_DGRAM, number)]
-    pod.servers.append(Child(_serve_source, streams, datagrams, netns=pod.netns.fd, stoppable=True))
-    for item in streams + datagrams:
-        item.close()
