@@ -123,7 +123,7 @@ $(B)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -c -o $@ $<
 
-$(B)/tests/datapath/churn: $(B)/tests/datapath/sockets.skel.h
+$(B)/tests/datapath/sandbox.o: $(B)/tests/datapath/sockets.skel.h
 
 # By which a test has an older kernel.
 SANDBOX_FLAGS := -Wl,--wrap=btf__find_by_name_kind

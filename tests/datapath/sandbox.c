@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "system.h"
+#include "tests/datapath/sockets.skel.h"
 
 #define PODS 8
 
@@ -132,6 +133,23 @@ void sandbox_enter(void)
 	    mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL))
 		die("mount bpf");
 	make_pods();
+}
+
+uint64_t sandbox_released(void)
+{
+	static struct sockets_bpf *sockets;
+	int fd;
+
+	if (sockets)
+		return *(volatile unsigned long long *)&sockets->bss->released;
+	fd = open(cgroup, O_RDONLY | O_CLOEXEC);
+	sockets = sockets_bpf__open_and_load();
+	assert_non_null(sockets);
+	sockets->links.count_released =
+		bpf_program__attach_cgroup(sockets->progs.count_released, fd);
+	assert_non_null(sockets->links.count_released);
+	close(fd);
+	return 0;
 }
 
 static bool has_rdonly_cast = true;
@@ -318,6 +336,12 @@ uint32_t node_count_records(struct node *node)
 	for (uint32_t i = 0; i < maps->entries[RD_MAP_SOCKETS]; i++)
 		n += rd_maps_socket(maps, i, &record);
 	return n;
+}
+
+void node_check_records(struct node *node, uint64_t closed, uint64_t released)
+{
+	assert_in_range(released, 0, closed);
+	assert_in_range(node_count_records(node), 0, closed - released);
 }
 
 /* ---- sockets ------------------------------------------------------------------------ */

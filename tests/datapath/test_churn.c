@@ -8,9 +8,7 @@
  */
 #include "sandbox.h"
 
-#include <bpf/libbpf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,7 +18,6 @@
 #include <unistd.h>
 
 #include "sockets.h"
-#include "tests/datapath/sockets.skel.h"
 
 /* The clients go on until there were this many swaps, and as many connects as
  * the row says. */
@@ -258,37 +255,10 @@ static void *greet_all(void *context)
 	return NULL;
 }
 
-static struct sockets_bpf *sockets;
-
-static void watch_sockets(void)
-{
-	int fd = open(sandbox_cgroup(), O_RDONLY | O_CLOEXEC);
-
-	sockets = sockets_bpf__open_and_load();
-	assert_non_null(sockets);
-	sockets->links.count_released =
-		bpf_program__attach_cgroup(sockets->progs.count_released, fd);
-	assert_non_null(sockets->links.count_released);
-	close(fd);
-}
-
-/*
- * No record is left behind, but for those of sockets whose end the kernel did not
- * tell. Linux 6.18 forgets one UDP socket in some hundred millions, whatever is
- * attached to the hook.
- */
-static void check_records(uint64_t released_before)
-{
-	uint64_t released = sockets->bss->released - released_before;
-
-	assert_in_range(released, 0, atomic_load(&closed));
-	assert_in_range(node_count_records(&node), 0, atomic_load(&closed) - released);
-}
-
 static void churn(void)
 {
 	pthread_t clients[CLIENTS], swapper, greeter;
-	uint64_t *swaps, released_before;
+	uint64_t *swaps, released;
 	struct service first;
 
 	for (int pod = 0; pod < PODS; pod++)
@@ -306,7 +276,7 @@ static void churn(void)
 		node_add_address(&node, "192.0.2.1", RD_NODE_THIS);
 	first = churning(0);
 	node_serve(&node, &first);
-	released_before = sockets->bss->released;
+	released = sandbox_released();
 	assert_int_equal(pthread_create(&greeter, NULL, greet_all, NULL), 0);
 	while (!atomic_load(&listening))
 		sched_yield();
@@ -322,17 +292,15 @@ static void churn(void)
 		      (unsigned long long)*swaps);
 	assert_int_equal(atomic_exchange(&failures, 0), 0);
 	assert_int_equal(atomic_exchange(&strays, 0), 0);
-	check_records(released_before);
+	node_check_records(&node, atomic_load(&closed), sandbox_released() - released);
 	node_close(&node);
 }
 
 static void no_connect_fails_or_strays_under_churn(void **state)
 {
 	(void)state;
-	watch_sockets();
 	for (way = ways; way < ways + RD_ARRAY_SIZE(ways); way++)
 		churn();
-	sockets_bpf__destroy(sockets);
 }
 
 int main(void)
