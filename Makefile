@@ -91,11 +91,9 @@ $(B)/user/%.o: user/%.c
 $(B)/user/datapath.o: $(B)/redial.skel.h
 
 $(B)/redial.bpf.o: bpf/redial.bpf.c
+$(B)/tests/datapath/sockets.bpf.o: tests/datapath/sockets.bpf.c
+$(B)/redial.bpf.o $(B)/tests/datapath/sockets.bpf.o:
 	$(call say,BPF,$<)
-	@mkdir -p $(@D)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
-
-$(B)/tests/%.bpf.o: tests/%.bpf.c
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
@@ -107,8 +105,11 @@ $(B)/%.skel.h: $(B)/%.bpf.o
 
 # What a test puts its own function in the place of.
 WRAP = malloc calloc realloc reallocarray strdup
+wrapped = $(patsubst %,-Wl$(comma)--wrap=%,$(WRAP))
 $(B)/tests/unit/credentials: WRAP += rd_monotonic_ns rd_realtime_ns event_add
 $(B)/tests/unit/dns_lookup: WRAP += rd_monotonic_ns event_add rd_dns_upstreams_ask rd_dns_upstreams_cancel
+# By which a datapath test has an older kernel.
+$(B)/tests/datapath/% $(B)/tests/bench/%: WRAP = btf__find_by_name_kind
 $(B)/tests/unit/dns_upstream: WRAP += rd_monotonic_ns event_add socket getrandom
 
 $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/unit/simulated_maps.o \
@@ -116,8 +117,7 @@ $(B)/tests/unit/%: tests/unit/test_%.c $(B)/tests/unit/alloc_fail.o $(B)/tests/u
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
-		$(patsubst %,-Wl$(comma)--wrap=%,$(WRAP)) \
-		-o $@ $(filter %.c %.o,$^) -lcmocka $(LIBS)
+		$(wrapped) -o $@ $(filter %.c %.o,$^) -lcmocka $(LIBS)
 
 $(B)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
@@ -125,20 +125,17 @@ $(B)/tests/%.o: tests/%.c
 
 $(B)/tests/datapath/sandbox.o: $(B)/tests/datapath/sockets.skel.h
 
-# By which a test has an older kernel.
-SANDBOX_FLAGS := -Wl,--wrap=btf__find_by_name_kind
-
 $(B)/tests/datapath/%: tests/datapath/test_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
-		$(SANDBOX_FLAGS) -o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
+		$(wrapped) -o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
 
 $(B)/tests/bench/%: tests/bench/bench_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
 	$(call say,BENCH,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
-		$(SANDBOX_FLAGS) -o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
+		$(wrapped) -o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
 
 FUZZ_SECONDS ?= 60
 FUZZ_FLAGS := -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all

@@ -159,7 +159,7 @@ void sandbox_old_kernel(void)
 	has_rdonly_cast = false;
 }
 
-/* In the place of libbpf's: see SANDBOX_FLAGS in the Makefile. */
+/* In the place of libbpf's: see WRAP in the Makefile. */
 __s32 __real_btf__find_by_name_kind(const struct btf *btf, const char *name, __u32 kind);
 __s32 __wrap_btf__find_by_name_kind(const struct btf *btf, const char *name, __u32 kind);
 __s32 __wrap_btf__find_by_name_kind(const struct btf *btf, const char *name, __u32 kind)

@@ -102,8 +102,8 @@ void node_remove(struct node *node, const char *name);
 uint32_t node_count_records(struct node *node);
 /*
  * No record is left behind, but for those of sockets whose end the kernel did not
- * tell: Linux 6.18 forgets one UDP socket in some tens of millions, whatever
- * is attached to the hook.
+ * tell: Linux 6.18 forgets one connected UDP socket in millions, whatever is
+ * attached to the hook (docs/datapath.md).
  *
  * @closed: how many sockets were closed; @released: how many were released
  */
