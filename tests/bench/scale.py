@@ -21,13 +21,9 @@ def node_and_server():
     """No agent runs there yet."""
     node = harness.Node(TREE / "build/redial", pathlib.Path(os.environ["REDIAL_TEST_CGROUP"]))
     node.SIZES = node.OUTCOMES = ()
-    server = ApiServer(node.host)
-    try:
+    with contextlib.closing(node), ApiServer(node.host) as server:
         server.load_scale(SERVICES, ENDPOINTS)
         kubeconfig = node.directory / "kubeconfig"
         kubeconfig.write_text(server.kubeconfig(), encoding="utf-8")
         node.source = ("--kubeconfig", kubeconfig)
         yield node, server
-    finally:
-        server.close()
-        node.close()
