@@ -37,7 +37,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror -Iinc
 
 # The pure core: no I/O, no JSON, no libbpf. Unit tests link these alone.
 CORE := alloc assign clusterip dns_answer dns_cache dns_endpoints dns_message dns_numbers dns_zone ip model nodeport plan reason repeat resolve syncs util
-EDGE := agent api base64 cgroupname commands credentials datapath decode dns_local dns_lookup dns_server dns_tcp dns_udp dns_upstream dns_watch healthcheck http httpd inspect json json_stream kubeconfig log maps metrics monitor_names nodeaddr options plugin probes reconcile reflector resolvconf secret source_dir source_kube system table view watch yaml \
+EDGE := agent api base64 cgroupname commands credentials datapath decode dns_local dns_lookup dns_server dns_tcp dns_udp dns_upstream dns_watch healthcheck http httpd inspect json json_stream kubeconfig log maps metrics monitor_names nodeaddr options plugin probes reconcile reflector resolvconf secret sockets source_dir source_kube system table view watch yaml \
 	cmd_check cmd_cleanup cmd_dns_config cmd_explain cmd_monitor cmd_run cmd_show cmd_top cmd_usage cmd_version
 comma := ,
 objects = $(patsubst %,$(B)/user/%.o,$(1))
@@ -91,8 +91,6 @@ $(B)/user/%.o: user/%.c
 $(B)/user/datapath.o: $(B)/redial.skel.h
 
 $(B)/redial.bpf.o: bpf/redial.bpf.c
-$(B)/tests/datapath/sockets.bpf.o: tests/datapath/sockets.bpf.c
-$(B)/redial.bpf.o $(B)/tests/datapath/sockets.bpf.o:
 	$(call say,BPF,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
@@ -123,15 +121,13 @@ $(B)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -c -o $@ $<
 
-$(B)/tests/datapath/sandbox.o: $(B)/tests/datapath/sockets.skel.h
-
-$(B)/tests/datapath/%: tests/datapath/test_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
+$(B)/tests/datapath/%: tests/datapath/test_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps sockets system)
 	$(call say,TEST,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \
 		$(wrapped) -o $@ $(filter %.c %.o,$^) -lcmocka -lpthread $(LIBS)
 
-$(B)/tests/bench/%: tests/bench/bench_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps system)
+$(B)/tests/bench/%: tests/bench/bench_%.c $(B)/tests/datapath/sandbox.o $(call objects,$(CORE) datapath maps sockets system)
 	$(call say,BENCH,$@)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -Itests $(ALL_CFLAGS) -MF $@.d $(LDFLAGS) \

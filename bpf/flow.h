@@ -17,7 +17,7 @@
 
 static __always_inline struct rd_flows *rd_flows_get(struct bpf_sock_addr *ctx, __u64 flags)
 {
-	return ctx->sk ? bpf_sk_storage_get(&rd_udp_flows, ctx->sk, 0, flags) : NULL;
+	return bpf_sk_storage_get(&rd_udp_flows, ctx->sk, 0, flags);
 }
 
 static __always_inline _Bool rd_flow_is_to(const struct rd_flow *flow,

@@ -19,14 +19,44 @@ struct rd_atomic64 {
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct inode {
+};
+struct dentry {
+	struct inode *d_inode;
+};
+struct path {
+	struct dentry *dentry;
+};
+struct file {
+	struct path f_path;
+};
+struct sock;
+struct socket {
+	struct file *file;
+	struct sock *sk;
+};
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
+};
 struct sock_common {
 	struct rd_atomic64 skc_cookie;
 };
 struct sock {
 	struct sock_common __sk_common;
-	unsigned char sk_kern_sock : 1;
+	struct socket *sk_socket;
 	int sk_err;
 	void *sk_bpf_storage;
+};
+struct seq_file {
+};
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	void *key;
+	void *value;
 };
 #pragma clang attribute pop
 
@@ -44,6 +74,13 @@ static __always_inline __u64 rd_cookie_of(const void *sk)
 	return rd_kernel_sock(sk)->__sk_common.skc_cookie.counter;
 }
 
+/* The socket's cookie, or 0 if it has none, and so no record. On a kernel that
+ * cannot look, it is given one. */
+static __always_inline __u64 rd_cookie_peek(struct bpf_sock_addr *ctx)
+{
+	return rd_has_rdonly_cast ? rd_cookie_of(ctx->sk) : bpf_get_socket_cookie(ctx);
+}
+
 /* Whether anything is stored for the socket: asking for something in particular
  * is dearer. Where the kernel cannot look, perhaps. */
 static __always_inline _Bool rd_has_storage(const void *sk)
@@ -51,39 +88,46 @@ static __always_inline _Bool rd_has_storage(const void *sk)
 	return !rd_has_rdonly_cast || rd_kernel_sock(sk)->sk_bpf_storage;
 }
 
-/*
- * Whether the kernel opened the socket, for itself (NFS) or beneath another
- * (MPTCP's subflows). The release hook does not run for these (inet_release in
- * net/ipv4/af_inet.c).
- */
-static __always_inline _Bool rd_is_the_kernels(const void *sk)
-{
-	const struct sock *object = sk;
-
-	if (!rd_has_rdonly_cast) {
-		/* The verifier forbids arithmetic with a socket's address, but not with
-		 * what is read from where one happens to be. */
-		bpf_probe_read_kernel(&object, sizeof(object), &sk);
-		return BPF_CORE_READ_BITFIELD_PROBED(object, sk_kern_sock);
-	}
-	object = rd_kernel_sock(sk);
-	return BPF_CORE_READ_BITFIELD(object, sk_kern_sock);
-}
-
 static __always_inline int rd_error_of(const void *sk)
 {
 	return sk ? rd_kernel_sock(sk)->sk_err : 0;
 }
 
-/* The socket's cookie, or 0 if it has none, and so no record. On a kernel that
- * cannot look, it is given one. */
-static __always_inline __u64 rd_cookie_peek(struct bpf_sock_addr *ctx)
+/*
+ * The address of the dentry of the socket's file, or NULL if it has no file: the
+ * kernel's own, or one that is closed. Reads of what is no memory give 0.
+ */
+static __always_inline const void *rd_dentry_of(const void *sk)
 {
-	if (!rd_has_rdonly_cast)
-		return bpf_get_socket_cookie(ctx);
-	if (!ctx->sk)
-		return 0;
-	return rd_cookie_of(ctx->sk);
+	const struct sock *object = sk;
+
+	if (rd_has_rdonly_cast)
+		return rd_kernel_sock(sk)->sk_socket->file->f_path.dentry;
+	/* The verifier forbids arithmetic with a socket's address, but not with
+	 * what is read from where one happens to be. */
+	bpf_probe_read_kernel(&object, sizeof(object), &sk);
+	return BPF_CORE_READ(object, sk_socket, file, f_path.dentry);
+}
+
+/* The low half of an address: for the verifier a number like any other. */
+static __always_inline __u32 rd_low_half(const void *address)
+{
+	__u32 low;
+
+	asm("%0 = %1" : "=w"(low) : "w"((__u32)(unsigned long)address));
+	return low;
+}
+
+/* Whether the dentry is, at the moment, that of the socket with this cookie. For
+ * tracing programs. @dentry: any number */
+static __always_inline _Bool rd_is_open(__u64 dentry, __u64 cookie)
+{
+	struct inode *inode = BPF_CORE_READ((struct dentry *)dentry, d_inode);
+	struct socket_alloc *alloc =
+		(void *)inode - bpf_core_field_offset(struct socket_alloc, vfs_inode);
+
+	return inode &&
+	       (__u64)BPF_CORE_READ(alloc, socket.sk, __sk_common.skc_cookie.counter) == cookie;
 }
 
 #endif

@@ -16,8 +16,8 @@
 /* Places of rd_frontends, but for the last RD_PROBES: two to this power. */
 const volatile __u32 rd_frontend_bits = 0;
 
-/* Far slots of rd_sockets less one; a power of two less one. */
-const volatile __u32 rd_socket_mask = 0;
+/* 32 less the bits of a slot's number in rd_sockets. */
+const volatile __u32 rd_socket_shift = 0;
 
 /* Whether the kernel has bpf_set_retval (5.18). Without it a refused connect
  * reads EPERM instead of ECONNREFUSED. */

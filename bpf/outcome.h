@@ -15,6 +15,11 @@
 
 #define ETIMEDOUT 110
 
+static __always_inline __u32 rd_now_us(void)
+{
+	return bpf_ktime_get_ns() / 1000;
+}
+
 /* The socket's record, if it has one; its slot or its spill. */
 static __always_inline struct rd_socket *rd_outcome_record(struct bpf_sock_ops *ops)
 {
@@ -23,7 +28,8 @@ static __always_inline struct rd_socket *rd_outcome_record(struct bpf_sock_ops *
 
 	if (!cookie)
 		return NULL;
-	return rd_socket_slot(cookie) ?: bpf_sk_storage_get(&rd_spill, sk, 0, 0);
+	return rd_socket_slotted(rd_dentry_of(sk), cookie)
+		       ?: bpf_sk_storage_get(&rd_spill, sk, 0, 0);
 }
 
 static __always_inline void rd_count_latency(const struct rd_socket *record,
@@ -31,9 +37,9 @@ static __always_inline void rd_count_latency(const struct rd_socket *record,
 {
 	__u32 service = record->service, bucket = 0;
 	struct rd_latency *latency = bpf_map_lookup_elem(&rd_latency, &service);
-	__u64 us = (bpf_ktime_get_ns() - record->began_ns) / 1000;
+	__u32 us = rd_now_us() - record->began_us;
 
-	if (!latency || !record->began_ns)
+	if (!latency || !record->began_us)
 		return;
 	__sync_fetch_and_add(&stats->latency_us, us);
 #pragma clang loop unroll(disable)

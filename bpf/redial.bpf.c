@@ -166,7 +166,7 @@ static __always_inline int rd_getpeername(struct bpf_sock_addr *ctx, enum rd_for
  * connection: no hook tells of connect(AF_UNSPEC). */
 static __always_inline int rd_receive(struct bpf_sock_addr *ctx, enum rd_form form)
 {
-	_Bool connected = ctx->sk && ctx->sk->state == BPF_TCP_ESTABLISHED;
+	_Bool connected = ctx->sk->state == BPF_TCP_ESTABLISHED;
 
 	rd_show_service(ctx, form, connected ? rd_socket_find(ctx) : NULL, rd_flows_get(ctx, 0));
 	return RD_PROCEED;
@@ -222,19 +222,6 @@ int rd_getpeername6(struct bpf_sock_addr *ctx)
 				 : rd_getpeername(ctx, RD_FORM_IP6);
 }
 
-SEC("cgroup/sock_release")
-int rd_sock_release(struct bpf_sock *ctx)
-{
-	__u64 cookie = rd_has_rdonly_cast ? rd_cookie_of(ctx) : bpf_get_socket_cookie(ctx);
-
-	if (!cookie)
-		return RD_PROCEED;
-	rd_socket_release(cookie);
-	if (rd_has_storage(ctx))
-		rd_count_close(bpf_sk_storage_get(&rd_spill, ctx, 0, 0));
-	return RD_PROCEED;
-}
-
 /* Optional, see --track-outcomes. */
 SEC("sockops")
 int rd_sockops(struct bpf_sock_ops *ops)
@@ -245,18 +232,38 @@ int rd_sockops(struct bpf_sock_ops *ops)
 		record = rd_outcome_record(ops);
 		if (!record)
 			return RD_PROCEED;
-		record->began_ns = bpf_ktime_get_ns();
+		record->began_us = rd_now_us();
 		bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
 	} else if (ops->op == BPF_SOCK_OPS_STATE_CB) {
-		if (ops->args[0] != BPF_TCP_SYN_SENT)
-			return RD_PROCEED;
 		record = rd_outcome_record(ops);
-		if (record)
+		if (record && ops->args[0] == BPF_TCP_SYN_SENT)
 			rd_outcome(ops, record);
-		/* Nothing more is wanted of this socket. */
+		/* The other side's FIN is not yet the end. */
+		if (ops->args[1] == BPF_TCP_ESTABLISHED || ops->args[1] == BPF_TCP_CLOSE_WAIT)
+			return RD_PROCEED;
+		rd_count_close(record);
 		bpf_sock_ops_cb_flags_set(ops, 0);
 	}
 	return RD_PROCEED;
+}
+
+/* The state of each slot that is not free, for who reads links/sockets. */
+SEC("iter/bpf_map_elem")
+int rd_list_sockets(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct rd_socket *record = ctx->value;
+	const __u32 *slot = ctx->key;
+	struct rd_socket_state state;
+
+	if (!slot || !record || !record->dentry)
+		return 0;
+	state.slot = *slot;
+	state.cookie = *(const volatile __u64 *)&record->cookie;
+	if (state.cookie == RD_SOCKET_WRITTEN)
+		return 0;
+	state.is_open = state.cookie && rd_is_open(record->dentry & ~RD_SLOT_LEAVING, state.cookie);
+	bpf_seq_write(ctx->meta->seq, &state, sizeof(state));
+	return 0;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -132,7 +132,7 @@ static __always_inline _Bool rd_node_port_get(struct bpf_sock_addr *ctx,
  * counts are constants to the verifier. */
 static __always_inline _Bool rd_is_excluded(struct bpf_sock_addr *ctx)
 {
-	if (ctx->sk && ctx->sk->mark == RD_MARK)
+	if (ctx->sk->mark == RD_MARK)
 		return 1;
 	for (__u32 i = 0; i < RD_EXCLUDED; i++) {
 		if (i < rd_excluded_cgroups &&

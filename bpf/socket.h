@@ -2,10 +2,11 @@
 /*
  * socket.h - what a socket dialled: remember, find, forget.
  *
- * The record of a socket is in one of its slots of rd_sockets, or, if other live
- * sockets have those, in its sk_storage. The kernel runs connect, getpeername
- * and release of one socket under that socket's lock, so a record has one
- * writer at a time; only the claim of a free slot is a race between sockets.
+ * The record of a socket is in one of its slots of rd_sockets or, if others have
+ * those, in its sk_storage. The kernel runs connect and getpeername of one socket
+ * under that socket's lock, and a slot belongs to one open socket at most (see
+ * abi.h), so a record has one writer at a time. The record says whose it is by its
+ * cookie, which the kernel gives to no other socket.
  *
  * A socket can have two records: it spilled, a slot became free, it dialled
  * again. The slots are looked at first and both are forgotten together.
@@ -19,119 +20,106 @@
 #include "maps.h"
 #include "stats.h"
 
-/* The slot in which the socket's record is, or NULL. */
-static __always_inline struct rd_socket *rd_socket_slot(__u64 cookie)
+/* The record with this cookie if one of the dentry's slots has it, or NULL. */
+static __always_inline struct rd_socket *rd_socket_slotted(const void *dentry, __u64 cookie)
 {
-	__u32 near = rd_socket_near(cookie, rd_socket_mask);
-	__u32 far = rd_socket_far(cookie, rd_socket_mask);
-	struct rd_socket *record = bpf_map_lookup_elem(&rd_sockets, &near);
+	__u32 slot = rd_socket_slot(rd_low_half(dentry), rd_socket_shift), other = slot ^ 1;
+	struct rd_socket *record = bpf_map_lookup_elem(&rd_sockets, &slot);
 
 	if (record && record->cookie == cookie)
 		return record;
-	record = bpf_map_lookup_elem(&rd_sockets, &far);
+	record = bpf_map_lookup_elem(&rd_sockets, &other);
 	return record && record->cookie == cookie ? record : NULL;
 }
 
-static __always_inline struct rd_socket *rd_socket_claim_slot(__u64 cookie, __u32 number)
+/* The slot if it is the dentry's, or free and becomes the dentry's; or NULL. */
+static __always_inline struct rd_socket *rd_socket_take(const void *dentry, __u32 slot)
 {
-	struct rd_socket *record = bpf_map_lookup_elem(&rd_sockets, &number);
+	struct rd_socket *record = bpf_map_lookup_elem(&rd_sockets, &slot);
+	__u64 owner;
 
-	if (!record || record->cookie || __sync_val_compare_and_swap(&record->cookie, 0, cookie))
+	if (!record)
+		return NULL;
+	owner = *(volatile __u64 *)&record->dentry;
+	if (owner == (__u64)dentry)
+		return record;
+	if (owner || __sync_val_compare_and_swap(&record->dentry, 0, (__u64)dentry))
 		return NULL;
 	return record;
 }
 
-/* Where the socket's record is to be; NULL if there is no memory for it. */
+/* Where the socket's record is to be written; NULL if there is no memory for it. */
 static __always_inline struct rd_socket *rd_socket_claim(struct bpf_sock_addr *ctx)
 {
-	/* Without a cookie it has no record, and the far slot need not be looked at. */
-	_Bool known = rd_cookie_peek(ctx);
-	__u64 cookie = bpf_get_socket_cookie(ctx);
-	struct rd_socket *record = known ? rd_socket_slot(cookie) : NULL;
+	const void *dentry = rd_dentry_of(ctx->sk);
+	__u32 slot = rd_socket_slot(rd_low_half(dentry), rd_socket_shift);
+	__u64 cookie = rd_cookie_peek(ctx);
+	struct rd_socket *record = NULL;
 
-	if (!record)
-		record = rd_socket_claim_slot(cookie, rd_socket_near(cookie, rd_socket_mask));
-	if (!record)
-		record = rd_socket_claim_slot(cookie, rd_socket_far(cookie, rd_socket_mask));
-	if (record || !ctx->sk)
-		return record;
-	record = bpf_sk_storage_get(&rd_spill, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!record)
-		return NULL;
-	rd_count_spill();
-	record->cookie = cookie;
-	return record;
+	/* The kernel's own sockets (NFS, MPTCP's subflows) have no file. */
+	if (dentry) {
+		/* Without a cookie it has no record yet. */
+		record = cookie ? rd_socket_slotted(dentry, cookie) : NULL;
+		record = record ?: rd_socket_take(dentry, slot) ?: rd_socket_take(dentry, slot ^ 1);
+		if (record)
+			return record;
+		rd_count_spill();
+	}
+	return bpf_sk_storage_get(&rd_spill, ctx->sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 }
 
 /*
  * Record where the socket is about to be connected. If there is no memory for
  * a spilled record nothing is recorded: the connection works all the same and
- * getpeername shows the backend. So it is with the kernel's own sockets, whose
- * end nobody would tell.
+ * getpeername shows the backend.
  */
 static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum rd_form form,
 					       const struct rd_peer *dialled,
 					       const struct rd_choice *choice, __u32 service)
 {
-	struct rd_socket *record;
+	struct rd_socket *record = rd_socket_claim(ctx);
 
-	if (ctx->sk && rd_is_the_kernels(ctx->sk))
-		return;
-	record = rd_socket_claim(ctx);
 	if (!record)
 		return;
-	record->family = 0;
+	*(volatile __u64 *)&record->cookie = RD_SOCKET_WRITTEN;
 	rd_addr_store(record->dialled_addr, dialled->addr, form);
 	rd_addr_store(record->backend_addr, choice->peer.addr, form);
 	record->dialled_port = dialled->port;
 	record->backend_port = choice->peer.port;
-	record->service = service;
-	record->backend = choice->id;
-	record->protocol = ctx->protocol;
-	record->established = 0;
-	record->began_ns = 0;
-	*(volatile __u8 *)&record->family = rd_family(form);
+	record->began_us = 0;
+	record->rest = ((struct rd_socket){.backend = choice->id,
+					   .protocol = ctx->protocol,
+					   .service = service,
+					   .family = rd_family(form)})
+			       .rest;
+	*(volatile __u64 *)&record->cookie = bpf_get_socket_cookie(ctx);
 }
 
 /* The socket's record, or NULL. */
 static __always_inline const struct rd_socket *rd_socket_find(struct bpf_sock_addr *ctx)
 {
 	__u64 cookie = rd_cookie_peek(ctx);
-	struct rd_socket *record;
 
 	/* Most sockets have never been given one, and so no record. */
 	if (!cookie)
 		return NULL;
-	record = rd_socket_slot(cookie);
-	if (record)
-		return record;
-	return ctx->sk ? bpf_sk_storage_get(&rd_spill, ctx->sk, 0, 0) : NULL;
-}
-
-/* Give the socket's slot back, if it has it. */
-static __always_inline void rd_socket_release(__u64 cookie)
-{
-	struct rd_socket *record = rd_socket_slot(cookie);
-
-	if (!record)
-		return;
-	rd_count_close(record);
-	*(volatile __u8 *)&record->family = 0;
-	*(volatile __u64 *)&record->cookie = 0;
+	return rd_socket_slotted(rd_dentry_of(ctx->sk), cookie)
+		       ?: bpf_sk_storage_get(&rd_spill, ctx->sk, 0, 0);
 }
 
 /* The socket is about to be connected to something that is no Service. */
 static __always_inline void rd_socket_forget(struct bpf_sock_addr *ctx)
 {
 	__u64 cookie = rd_cookie_peek(ctx);
+	struct rd_socket *record;
 
 	if (!cookie)
 		return;
-	rd_socket_release(cookie);
-	if (!ctx->sk || !rd_has_storage(ctx->sk))
-		return;
-	rd_count_close(bpf_sk_storage_get(&rd_spill, ctx->sk, 0, 0));
-	bpf_sk_storage_delete(&rd_spill, ctx->sk);
+	record = rd_socket_slotted(rd_dentry_of(ctx->sk), cookie);
+	if (record)
+		*(volatile __u64 *)&record->cookie = 0;
+	if (rd_has_storage(ctx->sk))
+		bpf_sk_storage_delete(&rd_spill, ctx->sk);
 }
 
 #endif

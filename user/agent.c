@@ -16,6 +16,7 @@
 #include "nodeaddr.h"
 #include "probes.h"
 #include "reconcile.h"
+#include "sockets.h"
 #include "source_dir.h"
 #include "source_kube.h"
 #include "system.h"
@@ -33,7 +34,7 @@
 /* Clients of the DNS server that were sent here are waited for, so often. */
 #define LEAVE_US 50000
 #define LEAVE_LOOKS 40
-/* Sockets whose record has a slot of its own, before records spill. */
+/* For records of sockets, before they spill. */
 #define SOCKET_SLOTS (1U << 15)
 
 struct agent {
@@ -63,6 +64,7 @@ struct agent {
 	uint64_t reconciled_ns; /* monotonic; when the last reconcile ended */
 	bool failed;		/* it did */
 	struct rd_syncs syncs;
+	uint64_t spills; /* when slots of sockets were last taken back */
 	int result;
 	struct rd_error *error;
 };
@@ -274,6 +276,24 @@ static void on_due(evutil_socket_t fd, short what, void *context)
 	reconcile(context);
 }
 
+/* Records have spilled: perhaps slots can be had whose sockets are closed. */
+static void sweep_sockets(struct agent *agent)
+{
+	struct rd_maps *maps = rd_datapath_maps(agent->datapath);
+	struct rd_totals totals;
+	int r;
+
+	if (!agent->said.ready || rd_maps_totals(maps, &totals) || totals.spills == agent->spills)
+		return;
+	agent->spills = totals.spills;
+	r = rd_sockets_sweep(agent->config->bpffs, maps);
+	if (r < 0)
+		rd_log(RD_LOG_WARN, "cannot take back slots of closed sockets",
+		       RD_TEXT("error", strerror(-r)));
+	else
+		rd_log(RD_LOG_DEBUG, "took back slots of closed sockets", RD_NUMBER("slots", r));
+}
+
 static void on_heartbeat(evutil_socket_t fd, short what, void *context)
 {
 	struct agent *agent = context;
@@ -283,6 +303,7 @@ static void on_heartbeat(evutil_socket_t fd, short what, void *context)
 	rd_log_flush(false);
 	if (agent->dns)
 		rd_dns_server_reread(agent->dns, false);
+	sweep_sockets(agent);
 	say(agent);
 }
 

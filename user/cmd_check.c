@@ -3,6 +3,7 @@
  * cmd_check.c - what this kernel and this machine can do, and what is missing.
  */
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/capability.h>
@@ -57,10 +58,14 @@ static bool has_sock_addr(const struct rd_settings *settings)
 	return libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, NULL) == 1;
 }
 
-static bool has_sock_release(const struct rd_settings *settings)
+static bool has_iterators(const struct rd_settings *settings)
 {
+	struct btf *btf = btf__load_vmlinux_btf();
+	bool has = btf && btf__find_by_name_kind(btf, "bpf_iter_bpf_map_elem", BTF_KIND_FUNC) > 0;
+
 	(void)settings;
-	return libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_CGROUP_SOCK, NULL) == 1;
+	btf__free(btf);
+	return has;
 }
 
 static bool has_cookie(const struct rd_settings *settings)
@@ -101,7 +106,7 @@ static const struct requirement {
 	{"cgroup2", has_cgroup2, false, "mount -t cgroup2 none DIR, or name one with --cgroup"},
 	{"bpffs", has_bpffs, false, "mount -t bpf bpf /sys/fs/bpf, or name one with --bpffs"},
 	{"cgroup/sock_addr programs", has_sock_addr, false, "CONFIG_CGROUP_BPF, Linux 5.10"},
-	{"cgroup/sock programs", has_sock_release, false, "CONFIG_CGROUP_BPF, Linux 5.10"},
+	{"BPF iterators of maps", has_iterators, false, "CONFIG_DEBUG_INFO_BTF, Linux 5.10"},
 	{"bpf_get_socket_cookie", has_cookie, false, "Linux 5.10"},
 	{"sk_storage maps", has_sk_storage, false, "CONFIG_BPF_SYSCALL with BTF, Linux 5.10"},
 	{"membarrier", has_membarrier, false,

@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "datapath.h"
 #include "maps.h"
+#include "sockets.h"
 #include "system.h"
 #include "view.h"
 
@@ -301,9 +302,29 @@ static int show_backends(const struct rd_settings *settings, struct rd_error *er
 
 /* ---- sockets ------------------------------------------------------------------------ */
 
-static void add_socket(const struct rd_view *view, const struct rd_settings *settings,
-		       const struct rd_socket *socket, struct rd_table *table)
+/* Call `visit` with the record of each open socket that has a slot. */
+static int each_socket(const struct rd_view *view, const struct rd_settings *settings,
+		       void (*visit)(void *context, const struct rd_socket *socket), void *context,
+		       struct rd_error *error)
 {
+	int r = rd_sockets_each(settings->bpffs, &view->maps, visit, context);
+
+	return r ? rd_error_set(error, r, "cannot read %s/" RD_SOCKETS_LINK ": %s", settings->bpffs,
+				strerror(-r))
+		 : 0;
+}
+
+struct socket_rows {
+	const struct rd_view *view;
+	const struct rd_settings *settings;
+	struct rd_table *table;
+};
+
+static void add_socket(void *context, const struct rd_socket *socket)
+{
+	const struct rd_settings *settings = ((struct socket_rows *)context)->settings;
+	const struct rd_view *view = ((struct socket_rows *)context)->view;
+	struct rd_table *table = ((struct socket_rows *)context)->table;
 	enum rd_ip_family family = socket->family == RD_IPV6 ? RD_FAMILY_6 : RD_FAMILY_4;
 	struct rd_ip dialled = rd_ip_from_bytes(family, socket->dialled_addr);
 	struct rd_ip backend = rd_ip_from_bytes(family, socket->backend_addr);
@@ -329,13 +350,12 @@ static int show_sockets(const struct rd_settings *settings, struct rd_error *err
 		{.key = "name"},     {.key = "cookie", .wide = true, .number = true},
 	};
 	struct rd_table table = RD_TABLE("sockets", columns);
-	struct rd_socket socket;
 	struct rd_view view;
+	struct socket_rows rows = {.view = &view, .settings = settings, .table = &table};
 	int r = rd_view_open(settings->bpffs, &view, error);
 
-	for (uint32_t i = 0; !r && i < view.maps.entries[RD_MAP_SOCKETS]; i++)
-		if (rd_maps_socket(&view.maps, i, &socket))
-			add_socket(&view, settings, &socket, &table);
+	if (!r)
+		r = each_socket(&view, settings, add_socket, &rows, error);
 	rd_view_close(&view);
 	return finish(&table, 1, settings, r, error);
 }
@@ -424,17 +444,22 @@ static void add_fill(struct rd_table *table, const char *name, uint32_t used, ui
 	rd_table_tone(table, RD_TONE_WARNING, used > entries / 10 * 9);
 }
 
-static uint32_t count_sockets(const struct rd_view *view)
+static void count_socket(void *context, const struct rd_socket *socket)
 {
-	struct rd_socket socket;
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < view->maps.entries[RD_MAP_SOCKETS]; i++)
-		n += rd_maps_socket(&view->maps, i, &socket);
-	return n;
+	(void)socket;
+	++*(uint32_t *)context;
 }
 
-static void add_maps(const struct rd_view *view, struct rd_table *table)
+/* Before the programs are attached there are none. */
+static int count_sockets(const struct rd_view *view, const struct rd_settings *settings,
+			 uint32_t *ret_count, struct rd_error *error)
+{
+	int r = each_socket(view, settings, count_socket, ret_count, error);
+
+	return r == -ENOENT ? 0 : r;
+}
+
+static void add_maps(const struct rd_view *view, uint32_t sockets, struct rd_table *table)
 {
 	const uint32_t *entries = view->maps.entries;
 
@@ -451,7 +476,7 @@ static void add_maps(const struct rd_view *view, struct rd_table *table)
 		if (i == RD_MAP_SERVICES)
 			add_fill(table, name, view->plan.ids.used_count, entries[i]);
 		if (i == RD_MAP_SOCKETS)
-			add_fill(table, name, count_sockets(view), entries[i]);
+			add_fill(table, name, sockets, entries[i]);
 	}
 }
 
@@ -543,9 +568,12 @@ static int show_status(const struct rd_settings *settings, struct rd_error *erro
 	};
 	struct rd_agent agent;
 	struct rd_view view;
+	uint32_t sockets = 0;
 	int r = rd_view_open(settings->bpffs, &view, error);
 
 	tables[0].record = tables[5].record = true;
+	if (!r)
+		r = count_sockets(&view, settings, &sockets, error);
 	if (!r) {
 		rd_maps_heard(&view.maps, &agent);
 		add_agent(settings, &agent, &tables[0]);
@@ -555,7 +583,7 @@ static int show_status(const struct rd_settings *settings, struct rd_error *erro
 			add_time(&tables[1], agent.seen_ns[kind]);
 		}
 		add_hooks(settings, &agent, &tables[2]);
-		add_maps(&view, &tables[3]);
+		add_maps(&view, sockets, &tables[3]);
 		add_refused(&agent, &tables[4]);
 		r = add_totals(&view, &tables[5]);
 		if (r)

@@ -11,6 +11,7 @@
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -52,7 +53,6 @@ static const struct hook {
 		.name = #name_, .type = (type_),                                                   \
 		.program = offsetof(struct redial_bpf, progs.rd_##name_)                           \
 	}
-	HOOK(sock_release, BPF_CGROUP_INET_SOCK_RELEASE),
 	{
 		.name = "sockops",
 		.type = BPF_CGROUP_SOCK_OPS,
@@ -298,7 +298,7 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	case RD_MAP_EVENTS:
 		return EVENT_BYTES;
 	case RD_MAP_SOCKETS:
-		return rd_socket_far(UINT64_MAX, dp->config.socket_slots - 1) + 1;
+		return dp->config.socket_slots;
 	case RD_MAP_AGENT:
 	case RD_MAP_FILTER:
 	case RD_MAP_TOTALS:
@@ -408,34 +408,38 @@ static int prepare_maps(struct rd_datapath *dp, struct rd_error *error)
 	return r;
 }
 
-static bool is_ours(const char *name)
+/* Remove what is pinned in a directory and not known here: another version's.
+ * @done: becomes true if there is something */
+static int remove_unknown(const char *path, bool (*is_known)(const char *name), bool *done,
+			  struct rd_error *error)
 {
-	for (int i = 0; i < RD_MAPS; i++)
-		if (!strcmp(name, rd_map_name((enum rd_map)i)))
-			return true;
-	return false;
-}
-
-/* Unpin the maps that only another version of redial knows.
- * @done: becomes true if there are some */
-static int remove_unknown_maps(const char *bpffs, bool *done, struct rd_error *error)
-{
-	DIR *directory = opendir(bpffs);
+	DIR *directory = opendir(path);
 	struct dirent *entry;
 	int r = 0;
 
 	if (!directory)
-		return rd_error_set(error, -errno, "cannot read %s: %s", bpffs, strerror(errno));
+		return errno == ENOENT ? 0
+				       : rd_error_set(error, -errno, "cannot read %s: %s", path,
+						      strerror(errno));
 	while (!r && (entry = readdir(directory))) {
-		if (strncmp(entry->d_name, "rd_", 3) || is_ours(entry->d_name))
+		if (entry->d_type == DT_DIR || is_known(entry->d_name))
 			continue;
 		if (unlinkat(dirfd(directory), entry->d_name, 0))
-			r = rd_error_set(error, -errno, "cannot remove %s/%s: %s", bpffs,
+			r = rd_error_set(error, -errno, "cannot remove %s/%s: %s", path,
 					 entry->d_name, strerror(errno));
 		*done = true;
 	}
 	closedir(directory);
 	return r;
+}
+
+static bool is_known_map(const char *name)
+{
+	for (int i = 0; i < RD_MAPS; i++)
+		if (!strcmp(name, rd_map_name((enum rd_map)i)))
+			return true;
+	/* Somebody else's. */
+	return strncmp(name, "rd_", 3);
 }
 
 static int pin_map(struct rd_datapath *dp, enum rd_map map, struct rd_error *error)
@@ -464,7 +468,7 @@ static int pin_maps(struct rd_datapath *dp, struct rd_error *error)
 		return rd_error_set(error, -errno, "cannot unpin %s: %s", agent, strerror(errno));
 	for (int i = 0; !r && i < RD_MAPS; i++)
 		r = pin_map(dp, (enum rd_map)i, error);
-	return r || !dp->beside ? r : remove_unknown_maps(dp->bpffs, &any, error);
+	return r || !dp->beside ? r : remove_unknown(dp->bpffs, is_known_map, &any, error);
 }
 
 static int take_maps(struct rd_datapath *dp)
@@ -558,7 +562,7 @@ static int load(struct rd_datapath *dp, struct rd_error *error)
 	dp->skeleton = redial_bpf__open();
 	if (!dp->skeleton)
 		return rd_error_set(error, -errno, "cannot open the BPF object: %s", last_warning);
-	dp->skeleton->rodata->rd_socket_mask = dp->config.socket_slots - 1;
+	dp->skeleton->rodata->rd_socket_shift = 33 - (__u32)ffs((int)dp->config.socket_slots);
 	dp->skeleton->rodata->rd_frontend_bits =
 		rd_limits_of(dp->config.max_services, dp->config.max_backends).frontend_bits;
 	dp->skeleton->rodata->rd_has_rdonly_cast = has_kernel_function("bpf_rdonly_cast");
@@ -722,20 +726,61 @@ static int remove_link(const char *bpffs, const struct hook *hook, bool *done,
 	return 0;
 }
 
+static bool is_known_link(const char *name)
+{
+	for (size_t i = 0; i < RD_ARRAY_SIZE(hooks); i++)
+		if (!strcmp(name, hooks[i].name))
+			return true;
+	return false;
+}
+
+/* Unpin the list of sockets, and what only another version attached. */
+static int remove_other_links(const char *bpffs, bool *done, struct rd_error *error)
+{
+	char path[PATH_MAX];
+	int r = path_of(path, "%s/links", bpffs);
+
+	return r ? rd_error_set(error, r, "%s is too long", bpffs)
+		 : remove_unknown(path, is_known_link, done, error);
+}
+
+/* Pin the list of sockets, which is made whenever somebody reads the pin. */
+static int pin_sockets(const struct rd_datapath *dp, struct rd_error *error)
+{
+	union bpf_iter_link_info info = {
+		.map.map_fd = (__u32)bpf_map__fd(skeleton_map(dp, RD_MAP_SOCKETS))};
+	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
+	struct bpf_link *link;
+	char path[PATH_MAX];
+	int r = path_of(path, "%s/" RD_SOCKETS_LINK, dp->bpffs);
+
+	if (r)
+		return rd_error_set(error, r, "%s is too long", dp->bpffs);
+	link = bpf_program__attach_iter(dp->skeleton->progs.rd_list_sockets, &opts);
+	if (!link || bpf_link__pin(link, path))
+		r = rd_error_set(error, -errno, "cannot pin %s: %s", path, strerror(errno));
+	bpf_link__destroy(link);
+	return r;
+}
+
 int rd_datapath_attach(struct rd_datapath *datapath, struct rd_error *error)
 {
+	bool done;
+	int r;
+
 	for (size_t i = 0; i < RD_ARRAY_SIZE(hooks); i++) {
 		bool wanted = !hooks[i].outcomes || datapath->config.track_outcomes;
-		bool done;
-		int r = wanted ? attach(datapath, &hooks[i], error)
-			       : remove_link(datapath->bpffs, &hooks[i], &done, error);
 
+		r = wanted ? attach(datapath, &hooks[i], error)
+			   : remove_link(datapath->bpffs, &hooks[i], &done, error);
 		if (r)
 			return r;
 	}
+	r = remove_other_links(datapath->bpffs, &done, error) ?: pin_sockets(datapath, error);
+	if (r)
+		return r;
 	if (datapath->beside) {
-		int r = pin_maps(datapath, error);
-
+		r = pin_maps(datapath, error);
 		if (r)
 			return *error->text ? r
 					    : rd_error_set(error, r, "cannot pin the maps: %s",
@@ -818,7 +863,8 @@ int rd_datapath_cleanup(const char *bpffs, bool *ret_done, struct rd_error *erro
 		r = remove_link(bpffs, &hooks[i], &done, error);
 	for (int i = 0; !r && i < RD_MAPS; i++)
 		r = remove_map(bpffs, (enum rd_map)i, &done, error);
-	r = r ?: remove_unknown_maps(bpffs, &done, error);
+	r = r ?: remove_unknown(bpffs, is_known_map, &done, error);
+	r = r ?: remove_other_links(bpffs, &done, error);
 	*ret_done = done;
 	if (r)
 		return r;

@@ -17,7 +17,7 @@ struct rd_datapath_config {
 	const char *cgroup; /* whose processes are served */
 	uint32_t max_services;
 	uint32_t max_backends;
-	uint32_t socket_slots; /* far ones; a power of two */
+	uint32_t socket_slots; /* a power of two, 2 at least */
 	bool track_outcomes;   /* count what becomes of TCP connects, where the kernel can */
 	/* Who is left alone; at most RD_EXCLUDED_MAX of each, NULL-terminated. */
 	const char *const *exclude_cgroups;

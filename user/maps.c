@@ -605,7 +605,7 @@ bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket
 		memcpy(&second, maps->sockets + index, sizeof(second));
 		if (memcmp(&first, &second, sizeof(first)))
 			continue;
-		if (!first.cookie || !first.family)
+		if (!first.cookie || first.cookie == RD_SOCKET_WRITTEN)
 			return false;
 		*ret_socket = first;
 		return true;
@@ -615,15 +615,10 @@ bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket
 
 bool rd_maps_socket_of(const struct rd_maps *maps, uint64_t cookie, struct rd_socket *ret_socket)
 {
-	uint32_t far = 1;
-
-	/* All but a small part is far; that is one slot at least. */
-	while (far * 2 < maps->entries[RD_MAP_SOCKETS])
-		far *= 2;
-	return (rd_maps_socket(maps, rd_socket_near(cookie, far - 1), ret_socket) &&
-		ret_socket->cookie == cookie) ||
-	       (rd_maps_socket(maps, rd_socket_far(cookie, far - 1), ret_socket) &&
-		ret_socket->cookie == cookie);
+	for (uint32_t i = 0; i < maps->entries[RD_MAP_SOCKETS]; i++)
+		if (rd_maps_socket(maps, i, ret_socket) && ret_socket->cookie == cookie)
+			return true;
+	return false;
 }
 
 bool rd_maps_service(const struct rd_maps *maps, uint32_t id, struct rd_service *ret_service)

@@ -554,8 +554,7 @@ static void write_node(struct rd_metrics *metrics)
 			  "Connects and sends that looked at the maps and were no Service's.",
 			  metrics->totals.misses);
 		write_one(metrics, "redial_socket_spills_total", "counter",
-			  "Records of sockets whose slot another socket had.",
-			  metrics->totals.spills);
+			  "Records of sockets whose slots others had.", metrics->totals.spills);
 	}
 	write_one(metrics, "redial_ready", "gauge",
 		  "Whether the first complete state is in the maps.", metrics->said.ready);

@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define RD_LAYOUT_VERSION 7
+#define RD_LAYOUT_VERSION 8
 
 /* Longest object name that Kubernetes allows for a namespace, a Service or a
  * port (RFC 1123 label), with its NUL. */
@@ -284,42 +284,60 @@ struct rd_flows {
 #define RD_MARK 0x52440000U
 
 /*
- * A socket's record is in one of two slots of rd_sockets: the near one, or the far
- * one if another live socket had that; or in rd_spill, if both were taken. The near
- * slots come first and are few, so that they stay in a processor's first cache: of
- * sockets that do not live long there are few at a time. To each there are 256 far
- * ones.
+ * A socket's record is in one of two slots of rd_sockets, side by side; or in
+ * rd_spill, if others have both. A slot belongs to a dentry's address, which the
+ * hash of the address leads to: every open file has a dentry of its own, sockets
+ * too. When a socket is closed its dentry's memory is the next one to be used, so
+ * that sockets that do not live long share a few slots, one after the other, and
+ * these stay in the processor's first cache.
  *
- * One cache line. cookie 0: the slot is free. A reader in user space skips a record
- * whose family is 0: it is being written.
+ * Nobody tells when a socket is closed. Its record stays; the next socket with the
+ * dentry overwrites it. Slots of dentries that are not used any more are taken back
+ * by the agent when records spill, after a grace period, for which it sets
+ * RD_SLOT_LEAVING. Only programs give a slot that is free (dentry 0) to a dentry, by
+ * compare and exchange, and only the agent takes it away.
+ *
+ * One cache line.
  */
 struct rd_socket {
-	__u64 cookie; /* bpf_get_socket_cookie() */
+	__u64 cookie; /* bpf_get_socket_cookie(); 0: no record; RD_SOCKET_WRITTEN: not yet */
+	__u64 dentry; /* the slot's owner, an address in the kernel; 0: the slot is free */
 	__u8 dialled_addr[16];
 	__u8 backend_addr[16];
 	__u16 dialled_port;
 	__u16 backend_port;
-	__u32 service; /* key into rd_services, at the time of the connect */
-	__u32 backend; /* id of its slot, at the time of the connect */
-	__u8 family;   /* of the addresses: RD_IPV4 or RD_IPV6, also for a mapped socket */
-	__u8 protocol;
-	__u8 established; /* TCP: it has been; then a release closes it */
-	__u8 pad1;
-	__u64 began_ns; /* TCP: CLOCK_MONOTONIC, when the first packet was sent; 0: not noted */
+	__u32 began_us; /* TCP: CLOCK_MONOTONIC, when the first packet was sent; 0: not noted */
+	union {
+		__u64 rest; /* in one word */
+		struct {
+			__u64 backend : 24; /* id of its slot, at the time of the connect */
+			__u64 protocol : 8;
+			__u64 service : 24;    /* key into rd_services, at the same time */
+			__u64 family : 7;      /* RD_IPV4 or RD_IPV6, also for a mapped socket */
+			__u64 established : 1; /* TCP: it is */
+		};
+	};
 };
 
-#define RD_SOCKET_FAR_BITS 8 /* to a near slot there are two to this power */
+#define RD_SOCKET_WRITTEN 0xffffffffffffffffULL
+#define RD_SLOT_LEAVING 1ULL /* of `dentry`: the slot is its owner's no longer */
 
-/* The numbers of a socket's slots. @mask: far slots less one */
-static inline __u32 rd_socket_near(__u64 cookie, __u32 mask)
+/* The first of a socket's two slots; the other one's last bit is turned.
+ * @dentry: the low half of the address. @shift: 32 less the bits of a number */
+static inline __u32 rd_socket_slot(__u32 dentry, __u32 shift)
 {
-	return cookie & mask >> RD_SOCKET_FAR_BITS;
+	return dentry * 0x9e3779b1U >> shift;
 }
 
-static inline __u32 rd_socket_far(__u64 cookie, __u32 mask)
-{
-	return (mask >> RD_SOCKET_FAR_BITS) + 1 + (cookie & mask);
-}
+/* The list of sockets, a file beside the maps. Who reads it gets one of these for
+ * each slot that is not free; the kernel makes them at that moment. */
+#define RD_SOCKETS_LINK "links/sockets"
+
+struct rd_socket_state {
+	__u32 slot;
+	__u32 is_open; /* the record is of a socket that is not closed */
+	__u64 cookie;  /* of the record, when it was looked at */
+};
 
 /* ---- names: the maps explain themselves --------------------------------- */
 
@@ -380,7 +398,7 @@ struct rd_latency {
 /* rd_totals[0], for each processor. */
 struct rd_totals {
 	__u64 misses; /* connects that are no Service's */
-	__u64 spills; /* records of sockets whose slot another one had */
+	__u64 spills; /* records of sockets whose slots others had */
 };
 
 /* ---- events: decisions as they happen, while somebody watches ------------- */
@@ -461,6 +479,7 @@ _Static_assert(sizeof(struct rd_frontend) == 32, "half a cache line");
 _Static_assert(sizeof(struct rd_slot) == 32, "two to a cache line");
 _Static_assert(sizeof(struct rd_dns) == 32, "no padding");
 _Static_assert(sizeof(struct rd_socket) == 64, "one cache line");
+_Static_assert(sizeof(struct rd_socket_state) == 16, "no padding");
 _Static_assert(sizeof(struct rd_service_stats) == 64, "one cache line");
 _Static_assert(sizeof(struct rd_backend_stats) == 8, "no padding");
 _Static_assert(sizeof(struct rd_nodeaddr) == 20, "no padding");

@@ -20,8 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sockets.h"
 #include "system.h"
-#include "tests/datapath/sockets.skel.h"
 
 #define PODS 8
 
@@ -133,23 +133,6 @@ void sandbox_enter(void)
 	    mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL))
 		die("mount bpf");
 	make_pods();
-}
-
-uint64_t sandbox_released(void)
-{
-	static struct sockets_bpf *sockets;
-	int fd;
-
-	if (sockets)
-		return *(volatile unsigned long long *)&sockets->bss->released;
-	fd = open(cgroup, O_RDONLY | O_CLOEXEC);
-	sockets = sockets_bpf__open_and_load();
-	assert_non_null(sockets);
-	sockets->links.count_released =
-		bpf_program__attach_cgroup(sockets->progs.count_released, fd);
-	assert_non_null(sockets->links.count_released);
-	close(fd);
-	return 0;
 }
 
 static bool has_rdonly_cast = true;
@@ -327,21 +310,26 @@ void node_remove(struct node *node, const char *name)
 	node_apply(node);
 }
 
+static void count(void *context, const struct rd_socket *record)
+{
+	(void)record;
+	++*(uint32_t *)context;
+}
+
 uint32_t node_count_records(struct node *node)
 {
-	struct rd_maps *maps = rd_datapath_maps(node->datapath);
-	struct rd_socket record;
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; i < maps->entries[RD_MAP_SOCKETS]; i++)
-		n += rd_maps_socket(maps, i, &record);
+	assert_int_equal(rd_sockets_each(bpffs, rd_datapath_maps(node->datapath), count, &n), 0);
 	return n;
 }
 
-void node_check_records(struct node *node, uint64_t closed, uint64_t released)
+uint32_t node_sweep(struct node *node)
 {
-	assert_in_range(released, 0, closed);
-	assert_in_range(node_count_records(node), 0, closed - released);
+	int n = rd_sockets_sweep(bpffs, rd_datapath_maps(node->datapath));
+
+	assert_true(n >= 0);
+	return (uint32_t)n;
 }
 
 /* ---- sockets ------------------------------------------------------------------------ */

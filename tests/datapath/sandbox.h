@@ -26,10 +26,6 @@
  */
 void sandbox_enter(void);
 
-/* How many sockets of the sandbox the kernel has said are released, since the
- * first call; but for those that have the mark SERVERS_MARK. */
-uint64_t sandbox_released(void);
-
 /* From now on the kernel has no bpf_rdonly_cast, as before Linux 6.2. */
 void sandbox_old_kernel(void);
 
@@ -98,16 +94,10 @@ void node_add_address(struct node *node, const char *address, enum rd_node what)
 void node_serve(struct node *node, const struct service *service);
 void node_remove(struct node *node, const char *name);
 
-/* Records in rd_sockets. */
+/* Records of open sockets in rd_sockets. */
 uint32_t node_count_records(struct node *node);
-/*
- * No record is left behind, but for those of sockets whose end the kernel did not
- * tell: Linux 6.18 forgets one connected UDP socket in millions, whatever is
- * attached to the hook (docs/datapath.md).
- *
- * @closed: how many sockets were closed; @released: how many were released
- */
-void node_check_records(struct node *node, uint64_t closed, uint64_t released);
+/* Take back the slots of closed sockets, as the agent does; returns how many. */
+uint32_t node_sweep(struct node *node);
 
 /* ---- sockets ----------------------------------------------------------------------- */
 

@@ -302,6 +302,27 @@ static void outcomes_of_spilled_sockets_are_counted(void **state)
 	close(server);
 }
 
+/* The socket that the kernel opens beneath an MPTCP one. */
+static void outcomes_of_mptcp_are_counted(void **state)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP), server;
+
+	(void)state;
+	if (fd < 0)
+		skip();
+	server = listen_on("10.244.0.1:8080", SOCK_STREAM);
+	node_serve(&node, &(struct service){.name = "web",
+					    .address = "10.96.0.1:80",
+					    .backends = {"10.244.0.1:8080"}});
+	assert_int_equal(dial(fd, "10.96.0.1:80"), 0);
+	assert_int_equal(counts("web").established, 1);
+	assert_int_equal(counts("web").open, 1);
+	close(fd);
+	assert_int_equal(counts("web").open, 0);
+	close(server);
+	node_remove(&node, "web");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +336,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_services_is_a_miss),
 		cmocka_unit_test(outcomes_of_tcp_connects_are_counted),
 		cmocka_unit_test(outcomes_of_spilled_sockets_are_counted),
+		cmocka_unit_test(outcomes_of_mptcp_are_counted),
 	};
 
 	sandbox_enter();

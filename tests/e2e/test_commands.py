@@ -351,7 +351,7 @@ def test_status_json(node, example):
         "Service": 3, "EndpointSlice": 0, "Endpoints": 0, "Pod": 2, "Node": 0}
     assert {row["hook"]: row["state"] for row in status["hooks"]} == dict.fromkeys(
         ("connect4", "connect6", "sendmsg4", "sendmsg6", "recvmsg4", "recvmsg6",
-         "getpeername4", "getpeername6", "sock_release", "sockops"), "attached")
+         "getpeername4", "getpeername6", "sockops"), "attached")
     assert {row["cgroup_id"] for row in status["hooks"]} == {node.cgroup.stat().st_ino}
     used = {row["map"]: row["used"] for row in status["maps"]}
     assert used["rd_frontends"] == 4 and used["rd_services"] == 4 and used["rd_backends"] == 6

@@ -4,6 +4,8 @@ says is held against what then happens."""
 
 import json
 import os
+import re
+import resource
 import socket
 import sys
 import time
@@ -315,46 +317,58 @@ def cookie_of(client):
     return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, 57, 8), sys.byteorder)  # SO_COOKIE
 
 
-def hold_three(stop, out, slots, address, number):
-    """Three sockets whose records want the same slots."""
-    held = []
-    # Cookies are given out one after the other, to each processor some at a time.
-    for _ in range(32 * slots):
-        item = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        if held and (cookie_of(item) - cookie_of(held[0])) % slots:
-            item.close()
-            continue
+def hold_many(stop, out, count, address, number):
+    """So many sockets; tells the descriptor and the cookie of each."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    held = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    for item in held:
         item.connect((address, number))
-        held.append(item)
-        if len(held) == 3:
-            break
-    else:
-        raise AssertionError("no sockets want the same slots")
-    os.write(out, b"%d %d %d %d\n" % (*(item.fileno() for item in held), cookie_of(held[2])))
+    with os.fdopen(out, "w") as told:
+        told.writelines(f"{item.fileno()} {cookie_of(item)}\n" for item in held)
     while not stop():
         time.sleep(0.01)
 
 
-def test_explain_a_socket_whose_slot_another_one_has(node, client, bpftool):
+def held_many(pod, address, number):
+    """The process, and its sockets' descriptors by their cookies. Of 4,000 sockets
+    some fifty find both their slots taken."""
+    read, write = os.pipe()
+    holder = pod.start(hold_many, write, 4000, address, number)
+    os.close(write)
+    with os.fdopen(read) as told:
+        return holder, {int(cookie): descriptor for descriptor, cookie in map(str.split, told)}
+
+
+def serve_dns(node):
     node.write("dns.yaml", service("dns", [port(53, 5353, protocol="UDP")], WEB, ADDRESS),
                pod_manifest("dns", "10.244.0.99", WEB))
+
+
+def test_explain_a_socket_whose_slots_others_have(node, client):
+    serve_dns(node)
     node.agent()
-    # All but a small part are far ones, as many as a power of two.
-    entries = json.loads(bpftool("-j", "map", "show", "pinned", node.bpffs / "rd_sockets"))["max_entries"]
-    slots = 1 << (entries.bit_length() - 1)
-    read, write = os.pipe()
-    pid = client.pod.start(hold_three, write, slots, ADDRESS, 53).pid
-    os.close(write)
-    with os.fdopen(read) as answers:
-        *descriptors, cookie = map(int, answers.readline().split())
-    items = [explain(node, "--pid", pid, "--fd", fd)["socket"] for fd in descriptors]
-    assert [item["record"] for item in items] == ["rd_sockets", "rd_sockets", "rd_spill"]
-    assert items[2]["cookie"] == cookie
-    for item in items:
+    holder, descriptors = held_many(client.pod, ADDRESS, 53)
+    listed = {row["cookie"] for row in node.json("sockets")}
+    assert listed < set(descriptors)
+    for cookie, record in ((min(listed), "rd_sockets"), (min(set(descriptors) - listed), "rd_spill")):
+        item = explain(node, "--pid", holder.pid, "--fd", descriptors[cookie])["socket"]
+        assert (item["record"], item["cookie"]) == (record, cookie)
         assert (item["verdict"], item["dialled"], item["backend"]) == (
             "redialled", f"{ADDRESS}:53", "10.244.0.99:5353")
         assert (item["namespace"], item["name"], item["peer"]) == ("default", "dns", f"{ADDRESS}:53")
-    assert node.status()["totals"]["spills"] == 1
+    assert node.status()["totals"]["spills"] == len(descriptors) - len(listed)
+
+
+def test_slots_of_closed_sockets_are_taken_back_when_records_spill(node, client):
+    serve_dns(node)
+    agent = node.agent("--log-level", "debug")
+
+    def taken_back():
+        held_many(client.pod, ADDRESS, 53)[0].stop()
+        return re.search(r"took back slots of closed sockets slots=\d{4}", agent.text())
+
+    wait_until(taken_back)
+    assert node.json("sockets") == []
 
 
 # ---- wrong use, and text ------------------------------------------------------------------

@@ -191,7 +191,7 @@ def test_programs_are_attached_once_whatever_the_number_of_restarts(node, bpftoo
         node.agent().kill()
     node.agent()
     shown = bpftool("-j", "cgroup", "show", node.cgroup)
-    assert shown.count("rd_connect4") == 1 and shown.count("rd_sock_release") == 1
+    assert shown.count("rd_connect4") == 1 and shown.count("rd_getpeername4") == 1
 
 
 def test_cgroup_removed_and_made_again_is_attached_again(node):
