@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -231,26 +232,35 @@ static void a_slot_that_was_about_to_be_taken_back_stays_an_open_sockets(void **
 }
 
 static atomic_bool swept;
-static atomic_uint wrong;
+static atomic_uint sweeps, wrong;
 
-/* Dial and dial again, as long as slots are being taken back. */
+static void expect_peer(int fd, const char *peer)
+{
+	if (strcmp(peer_of(fd), peer))
+		atomic_fetch_add(&wrong, 1);
+}
+
+/* Sockets that are opened while slots are being taken back, and are still open
+ * when that has ended. */
 static void *dial_on(void *context)
 {
 	(void)context;
 	while (!atomic_load(&swept)) {
+		unsigned before = atomic_load(&sweeps);
 		int fds[4];
 
-		for (size_t i = 0; i < RD_ARRAY_SIZE(fds); i++)
-			fds[i] = dialled("10.96.0.1:53", SOCK_DGRAM);
-		for (size_t i = 0; i < RD_ARRAY_SIZE(fds); i++)
-			if (strcmp(peer_of(fds[i]), "10.96.0.1:53"))
-				atomic_fetch_add(&wrong, 1);
 		for (size_t i = 0; i < RD_ARRAY_SIZE(fds); i++) {
-			if (dial(fds[i], "10.96.0.2:53") || strcmp(peer_of(fds[i]), "10.96.0.2:53"))
-				atomic_fetch_add(&wrong, 1);
-			if (dial(fds[i], "10.244.0.2:5353") ||
-			    strcmp(peer_of(fds[i]), "10.244.0.2:5353"))
-				atomic_fetch_add(&wrong, 1);
+			fds[i] = dialled("10.96.0.1:53", SOCK_DGRAM);
+			expect_peer(fds[i], "10.96.0.1:53");
+		}
+		while (atomic_load(&sweeps) == before && !atomic_load(&swept))
+			sched_yield();
+		for (size_t i = 0; i < RD_ARRAY_SIZE(fds); i++) {
+			expect_peer(fds[i], "10.96.0.1:53");
+			assert_int_equal(dial(fds[i], "10.96.0.2:53"), 0);
+			expect_peer(fds[i], "10.96.0.2:53");
+			assert_int_equal(dial(fds[i], "10.244.0.2:5353"), 0);
+			expect_peer(fds[i], "10.244.0.2:5353");
 			close(fds[i]);
 		}
 	}
@@ -274,8 +284,10 @@ static void no_open_socket_loses_its_slot(void **state)
 	node_serve(&node, &other);
 	for (size_t i = 0; i < RD_ARRAY_SIZE(threads); i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, dial_on, NULL), 0);
-	while (n < 500)
+	while (n < 150) {
 		n += node_sweep(&node);
+		atomic_fetch_add(&sweeps, 1);
+	}
 	atomic_store(&swept, true);
 	for (size_t i = 0; i < RD_ARRAY_SIZE(threads); i++)
 		pthread_join(threads[i], NULL);
