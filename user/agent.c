@@ -280,6 +280,7 @@ static void on_due(evutil_socket_t fd, short what, void *context)
 static void sweep_sockets(struct agent *agent)
 {
 	struct rd_maps *maps = rd_datapath_maps(agent->datapath);
+	uint64_t began = rd_monotonic_ns();
 	struct rd_totals totals;
 	int r;
 
@@ -291,7 +292,8 @@ static void sweep_sockets(struct agent *agent)
 		rd_log(RD_LOG_WARN, "cannot take back slots of closed sockets",
 		       RD_TEXT("error", strerror(-r)));
 	else
-		rd_log(RD_LOG_DEBUG, "took back slots of closed sockets", RD_NUMBER("slots", r));
+		rd_log(RD_LOG_DEBUG, "took back slots of closed sockets", RD_NUMBER("slots", r),
+		       RD_NUMBER("us", (rd_monotonic_ns() - began) / 1000));
 }
 
 static void on_heartbeat(evutil_socket_t fd, short what, void *context)
