@@ -94,19 +94,33 @@ static __always_inline int rd_error_of(const void *sk)
 }
 
 /*
- * The address of the dentry of the socket's file, or NULL if it has no file: the
- * kernel's own, or one that is closed. Reads of what is no memory give 0.
+ * The address of the dentry that is this socket's and no other's, or NULL. The
+ * kernel's own sockets have no file (NFS), or that of a socket above them (MPTCP's
+ * first subflow, SMC). Reads of what is no memory give 0.
  */
 static __always_inline const void *rd_dentry_of(const void *sk)
 {
+	const __u64 inode_at = bpf_core_field_offset(struct socket_alloc, vfs_inode);
 	const struct sock *object = sk;
+	const struct socket *socket;
+	const struct dentry *dentry;
 
-	if (rd_has_rdonly_cast)
-		return rd_kernel_sock(sk)->sk_socket->file->f_path.dentry;
+	if (rd_has_rdonly_cast) {
+		socket = rd_kernel_sock(sk)->sk_socket;
+		dentry = socket->file->f_path.dentry;
+		return socket->sk == sk && (void *)dentry->d_inode == (void *)socket + inode_at
+			       ? dentry
+			       : NULL;
+	}
 	/* The verifier forbids arithmetic with a socket's address, but not with
 	 * what is read from where one happens to be. */
 	bpf_probe_read_kernel(&object, sizeof(object), &sk);
-	return BPF_CORE_READ(object, sk_socket, file, f_path.dentry);
+	socket = BPF_CORE_READ(object, sk_socket);
+	dentry = BPF_CORE_READ(socket, file, f_path.dentry);
+	return BPF_CORE_READ(socket, sk) == object &&
+			       (void *)BPF_CORE_READ(dentry, d_inode) == (void *)socket + inode_at
+		       ? dentry
+		       : NULL;
 }
 
 /* The low half of an address: for the verifier a number like any other. */

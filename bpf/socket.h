@@ -56,7 +56,7 @@ static __always_inline struct rd_socket *rd_socket_claim(struct bpf_sock_addr *c
 	__u64 cookie = rd_cookie_peek(ctx);
 	struct rd_socket *record = NULL;
 
-	/* The kernel's own sockets (NFS, MPTCP's subflows) have no file. */
+	/* The kernel's own sockets have none. */
 	if (dentry) {
 		/* Without a cookie it has no record yet. */
 		record = cookie ? rd_socket_slotted(dentry, cookie) : NULL;
