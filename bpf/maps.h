@@ -158,6 +158,13 @@ struct {
 	__type(value, struct rd_totals);
 } rd_totals SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} rd_random SEC(".maps");
+
 /* For people and for the agent; no program reads these two. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

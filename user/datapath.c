@@ -302,6 +302,7 @@ static uint32_t wanted_entries(const struct rd_datapath *dp, enum rd_map map)
 	case RD_MAP_AGENT:
 	case RD_MAP_FILTER:
 	case RD_MAP_TOTALS:
+	case RD_MAP_RANDOM:
 	case RD_MAP_WATCH:
 	case RD_MAP_DNS:
 	case RD_MAP_DNS_LIFE:

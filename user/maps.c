@@ -26,6 +26,7 @@ static const char *const map_names[] = {
 	[RD_MAP_BACKEND_STATS] = "rd_backend_stats",
 	[RD_MAP_LATENCY] = "rd_latency",
 	[RD_MAP_TOTALS] = "rd_totals",
+	[RD_MAP_RANDOM] = "rd_random",
 	[RD_MAP_EVENTS] = "rd_events",
 	[RD_MAP_WATCH] = "rd_watch",
 	[RD_MAP_DNS] = "rd_dns",
@@ -108,12 +109,36 @@ void rd_maps_close(struct rd_maps *maps)
 	*maps = RD_MAPS_NONE;
 }
 
+/* Each processor begins at another place, or all would choose alike. */
+static int seed_random(const struct rd_maps *maps)
+{
+	int processors = libbpf_num_possible_cpus(), r = 0;
+	_rd_free_ uint64_t *states = NULL;
+	__u32 zero = 0;
+
+	if (processors < 0)
+		return processors;
+	states = calloc((size_t)processors, sizeof(*states));
+	if (!states)
+		return -ENOMEM;
+	for (int i = 0; !r && i < processors; i++)
+		if (getrandom(&states[i], sizeof(*states), 0) != sizeof(*states))
+			r = -errno;
+	if (!r && bpf_map_update_elem(maps->fd[RD_MAP_RANDOM], &zero, states, BPF_ANY))
+		r = -errno;
+	return r;
+}
+
 int rd_maps_seed(struct rd_maps *maps)
 {
 	uint64_t drawn;
+	int r;
 
 	if (maps->filter->multiplier)
 		return 0;
+	r = seed_random(maps);
+	if (r)
+		return r;
 	if (getrandom(&drawn, sizeof(drawn), 0) != sizeof(drawn))
 		return -errno;
 	maps->filter->multiplier = drawn | 1;

@@ -21,6 +21,7 @@ enum rd_map {
 	RD_MAP_BACKEND_STATS,
 	RD_MAP_LATENCY,
 	RD_MAP_TOTALS,
+	RD_MAP_RANDOM,
 	RD_MAP_EVENTS,
 	RD_MAP_WATCH,
 	RD_MAP_DNS,
@@ -67,7 +68,7 @@ int rd_maps_open(const char *bpffs, struct rd_maps *ret_maps, struct rd_error *e
 int rd_maps_map(struct rd_maps *maps);
 void rd_maps_close(struct rd_maps *maps);
 
-/* Draw the multiplier of maps that are new. Returns 0 or -errno. */
+/* Draw the random numbers that maps that are new begin with. Returns 0 or -errno. */
 int rd_maps_seed(struct rd_maps *maps);
 
 /* Check the layout version of the maps pinned in `bpffs`.

@@ -401,6 +401,11 @@ struct rd_totals {
 	__u64 spills; /* records of sockets whose slots others had */
 };
 
+/* ---- chance ---------------------------------------------------------------- */
+
+/* rd_random[0], for each processor: __u64, the state of the generator that chooses
+ * among backends. The agent draws the first one. */
+
 /* ---- events: decisions as they happen, while somebody watches ------------- */
 
 enum rd_decision {

@@ -4,6 +4,8 @@
  */
 #include "sandbox.h"
 
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -233,6 +235,25 @@ static void every_backend_is_chosen_equally(void **state)
 	node_remove(&node, "web");
 }
 
+/* Or programs on several of them would all choose the same. */
+static void each_processor_begins_to_choose_elsewhere(void **state)
+{
+	int processors = libbpf_num_possible_cpus();
+	uint64_t states[1024];
+	__u32 zero = 0;
+
+	(void)state;
+	assert_in_range(processors, 1, RD_ARRAY_SIZE(states));
+	assert_int_equal(bpf_map_lookup_elem(rd_datapath_maps(node.datapath)->fd[RD_MAP_RANDOM],
+					     &zero, states),
+			 0);
+	for (int i = 0; i < processors; i++) {
+		assert_int_not_equal(states[i], 0);
+		for (int j = 0; j < i; j++)
+			assert_int_not_equal(states[i], states[j]);
+	}
+}
+
 /* ---- a socket that is connected again --------------------------------------------- */
 
 static const struct service udp_a = {.name = "a",
@@ -421,6 +442,7 @@ int main(void)
 		cmocka_unit_test(tcp_and_udp_on_one_port_number_are_two_services),
 		cmocka_unit_test(a_nonblocking_connect_completes),
 		cmocka_unit_test(every_backend_is_chosen_equally),
+		cmocka_unit_test(each_processor_begins_to_choose_elsewhere),
 		cmocka_unit_test(reconnecting_elsewhere_forgets_the_service),
 		cmocka_unit_test(reconnecting_to_another_service_shows_that_one),
 		cmocka_unit_test(disconnecting_by_af_unspec_forgets_the_service),
