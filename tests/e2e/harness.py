@@ -271,7 +271,9 @@ class Child:
     def stop(self, seconds=60):
         """Ask for the end, and wait for the result."""
         # Not by closing it: children forked since hold it open as well.
-        os.write(self._stop, b"x")
+        # It may have ended by itself.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._stop, b"x")
         return self.result(seconds)
 
     def kill(self):
