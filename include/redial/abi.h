@@ -285,11 +285,11 @@ struct rd_flows {
 
 /*
  * A socket's record is in one of two slots of rd_sockets, side by side; or in
- * rd_spill, if others have both. A slot belongs to a dentry's address, which the
- * hash of the address leads to: every open file has a dentry of its own, sockets
- * too. When a socket is closed its dentry's memory is the next one to be used, so
- * that sockets that do not live long share a few slots, one after the other, and
- * these stay in the processor's first cache.
+ * rd_spill, if others have both. A slot belongs to a dentry's address, whose hash
+ * leads to it: every socket that a program opens has a file and that a dentry of its
+ * own. When it is closed that memory is the next one to be used, so that sockets
+ * that do not live long share a few slots, one after the other, and these stay in
+ * the processor's first cache.
  *
  * Nobody tells when a socket is closed. Its record stays; the next socket with the
  * dentry overwrites it. Slots of dentries that are not used any more are taken back

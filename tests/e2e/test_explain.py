@@ -330,10 +330,10 @@ def hold_many(stop, out, count, address, number):
 
 
 def held_many(pod, address, number):
-    """The process, and its sockets' descriptors by their cookies. Of 4,000 sockets
+    """The process, and its sockets' descriptors by their cookies. Of 3,900 sockets
     some fifty find both their slots taken."""
     read, write = os.pipe()
-    holder = pod.start(hold_many, write, 4000, address, number)
+    holder = pod.start(hold_many, write, 3900, address, number)
     os.close(write)
     with os.fdopen(read) as told:
         return holder, {int(cookie): descriptor for descriptor, cookie in map(str.split, told)}
