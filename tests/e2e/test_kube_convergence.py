@@ -11,6 +11,7 @@ Several nodes with a server each take turns, because what takes time is waiting.
 import contextlib
 import os
 import random
+import re
 import time
 
 import harness
@@ -19,6 +20,9 @@ from test_kube import KubeNode, expected, found
 
 WORLDS = 8
 SECONDS = 60  # for one history
+# What is waited for between two questions doubles with each failure, to a
+# minute (F9): one who has waited this long makes room for a new agent.
+LONG_MS = 3000
 RESOURCES = ("services", "endpointslices", "nodes")
 ENDS = ("close", "abort", "reset")
 NAMES = [(namespace, f"s{i}") for namespace in ("default", "other") for i in range(4)]
@@ -32,12 +36,12 @@ class World:
         self.kube, self.server, self.seed = kube, kube.server, seed
         self.random = random.Random(seed)
         self.trail = []  # of this history
-        self.histories, self.slow, self.deadline = 0, 0, None
+        self.histories, self.deadline = 0, None
         # With a NodePort all nodes are watched.
         ports = [node_port(80, 8080, 30080)]
         kube.put(service("np", ports, cluster_ip="10.96.9.9", namespace="default", type="NodePort"))
         self.change_node()
-        kube.agent()
+        kube.agent("--log-level", "debug")
 
     # changes
 
@@ -154,11 +158,10 @@ class World:
 
     def agent_is_killed(self):
         """And begins anew, with a server of another kind."""
-        self.slow = 0
         self.kube.node.agents[-1].kill()
         self.server.configure(watch_list=self.random.choice(["on", "on", "off", "unknown"]))
         self.server.configure(http2=self.random.random() < 0.7, service_fields=self.random.random() < 0.8)
-        self.kube.node.launch("--node-name", "node1")
+        self.kube.node.launch("--node-name", "node1", "--log-level", "debug")
 
     QUICK = {
         nothing: 4,
@@ -213,15 +216,19 @@ class World:
 
     # a history
 
+    def longest_wait(self):
+        """Of this agent, between two of its questions; milliseconds."""
+        waits = re.findall(r"asking again .* ms=(\d+)$", self.kube.node.agents[-1].text(), re.MULTILINE)
+        return max(map(int, waits), default=0)
+
     def begin(self):
         self.trail = []
         for _ in range(self.random.randrange(3)):
             self.change()
-        if self.slow >= 2:  # what is waited for grows: rather a new agent
+        if self.longest_wait() > LONG_MS:
             fault = World.agent_is_killed
         elif self.random.random() < 0.03:
             fault = self.random.choice(World.SLOW)
-            self.slow += 1
         else:
             fault = self.random.choices(list(World.QUICK), World.QUICK.values())[0]
         self.trail.append(f"--- {fault.__name__}")
