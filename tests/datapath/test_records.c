@@ -141,9 +141,15 @@ static void no_record_is_left_behind_by_100000_sockets(void **state)
 	node_open(&node, &(struct node_config){.socket_slots = 64});
 	node_serve(&node, &dns);
 	for (int i = 0; i < 100000; i += (int)RD_ARRAY_SIZE(batch)) {
+		size_t records;
+
 		for (size_t b = 0; b < RD_ARRAY_SIZE(batch); b++)
 			batch[b] = dialled("10.96.0.1:53", SOCK_DGRAM);
-		assert_in_range(node_count_records(&node), 1, 64);
+		records = node_count_records(&node);
+		assert_in_range(records, 0, 64);
+		/* The slots may all belong to dentries that are not used any more. */
+		if (!records)
+			assert_true(node_sweep(&node));
 		for (size_t b = 0; b < RD_ARRAY_SIZE(batch); b++)
 			close(batch[b]);
 	}
