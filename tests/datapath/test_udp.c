@@ -79,20 +79,27 @@ static int client_of(const struct form *form)
 	return fd;
 }
 
-static void listen_all(const struct form *form, int servers[PODS])
+/* What a test has between begin and end: a socket, and one of each Pod. */
+static int client, servers[PODS];
+
+static void begin(const struct form *form, unsigned pods)
 {
+	client = client_of(form);
 	for (int pod = 0; pod < PODS; pod++)
 		servers[pod] = listen_on(form->pods[pod], SOCK_DGRAM);
+	serve(form, pods);
 }
 
-static void close_servers(const int servers[PODS])
+static void end(void)
 {
+	close(client);
 	for (int pod = 0; pod < PODS; pod++)
 		close(servers[pod]);
+	node_remove(&node, "dns");
 }
 
 /* Which server has a datagram; consumes it. */
-static int which(const int servers[PODS])
+static int which(void)
 {
 	struct pollfd ready[PODS];
 
@@ -120,18 +127,13 @@ static void C16_C17_H9_a_reply_shows_the_service(void **state)
 	(void)state;
 	FOR_EACH_FORM(form)
 	{
-		int client = client_of(form), servers[PODS];
-
-		listen_all(form, servers);
-		serve(form, 1);
+		begin(form, 1);
 		for (int i = 0; i < 3; i++) {
 			assert_int_equal(send_to(client, form->dial), 0);
 			echo(servers[0]);
 			assert_string_equal(receive_from(client), form->dial);
 		}
-		close(client);
-		close_servers(servers);
-		node_remove(&node, "dns");
+		end();
 	}
 }
 
@@ -140,17 +142,12 @@ static void C16_a_connected_socket_receives_from_the_service(void **state)
 	(void)state;
 	FOR_EACH_FORM(form)
 	{
-		int client = client_of(form), servers[PODS];
-
-		listen_all(form, servers);
-		serve(form, 1);
+		begin(form, 1);
 		assert_int_equal(dial(client, form->dial), 0);
 		assert_int_equal(send(client, "x", 1, 0), 1);
 		echo(servers[0]);
 		assert_string_equal(receive_from(client), form->dial);
-		close(client);
-		close_servers(servers);
-		node_remove(&node, "dns");
+		end();
 	}
 }
 
@@ -161,18 +158,13 @@ static void a_disconnected_socket_receives_from_the_backend_it_sent_to(void **st
 	(void)state;
 	FOR_EACH_FORM(form)
 	{
-		int client = client_of(form), servers[PODS];
-
-		listen_all(form, servers);
-		serve(form, 1);
+		begin(form, 1);
 		assert_int_equal(dial(client, form->dial), 0);
 		assert_int_equal(connect(client, &unspec, sizeof(unspec)), 0);
 		assert_int_equal(send_to(client, form->direct), 0);
 		echo(servers[0]);
 		assert_string_equal(receive_from(client), form->direct);
-		close(client);
-		close_servers(servers);
-		node_remove(&node, "dns");
+		end();
 	}
 }
 
@@ -181,31 +173,28 @@ static void B11_a_socket_stays_with_its_backend_however_the_set_changes(void **s
 	(void)state;
 	FOR_EACH_FORM(form)
 	{
-		int client = client_of(form), servers[PODS], first, second;
+		int first, second;
 
-		listen_all(form, servers);
-		serve(form, 0xf);
+		begin(form, 0xf);
 		assert_int_equal(send_to(client, form->dial), 0);
-		first = which(servers);
+		first = which();
 		for (int i = 0; i < 40; i++) {
 			/* Any set in which the socket's backend is. */
 			serve(form, 1U << first | ((unsigned)i * 7 & 0xf));
 			assert_int_equal(send_to(client, form->dial), 0);
-			assert_int_equal(which(servers), first);
+			assert_int_equal(which(), first);
 		}
 		/* It leaves: another one takes its place, and keeps it. */
 		serve(form, 0xfU & ~(1U << first));
 		assert_int_equal(send_to(client, form->dial), 0);
-		second = which(servers);
+		second = which();
 		assert_int_not_equal(first, second);
 		serve(form, 0xf);
 		for (int i = 0; i < 10; i++) {
 			assert_int_equal(send_to(client, form->dial), 0);
-			assert_int_equal(which(servers), second);
+			assert_int_equal(which(), second);
 		}
-		close(client);
-		close_servers(servers);
-		node_remove(&node, "dns");
+		end();
 	}
 }
 
@@ -215,20 +204,17 @@ static void B10_new_sockets_reach_every_backend(void **state)
 	FOR_EACH_FORM(form)
 	{
 		unsigned reached = 0;
-		int servers[PODS];
 
-		listen_all(form, servers);
-		serve(form, 0xf);
+		begin(form, 0xf);
 		for (int i = 0; i < 200; i++) {
-			int client = client_of(form);
+			int another = client_of(form);
 
-			assert_int_equal(send_to(client, form->dial), 0);
-			reached |= 1U << which(servers);
-			close(client);
+			assert_int_equal(send_to(another, form->dial), 0);
+			reached |= 1U << which();
+			close(another);
 		}
 		assert_int_equal(reached, 0xf);
-		close_servers(servers);
-		node_remove(&node, "dns");
+		end();
 	}
 }
 
@@ -237,22 +223,17 @@ static void C2_E3_a_send_is_refused_without_endpoints_and_works_with_the_first(v
 	(void)state;
 	FOR_EACH_FORM(form)
 	{
-		int client = client_of(form), servers[PODS];
-
-		listen_all(form, servers);
-		serve(form, 0);
+		begin(form, 0);
 		assert_int_equal(send_to(client, form->dial), -ECONNREFUSED);
 		serve(form, 1);
 		assert_int_equal(send_to(client, form->dial), 0);
-		assert_int_equal(which(servers), 0);
+		assert_int_equal(which(), 0);
 		serve(form, 0);
 		assert_int_equal(send_to(client, form->dial), -ECONNREFUSED);
 		serve(form, 2);
 		assert_int_equal(send_to(client, form->dial), 0);
-		assert_int_equal(which(servers), 1);
-		close(client);
-		close_servers(servers);
-		node_remove(&node, "dns");
+		assert_int_equal(which(), 1);
+		end();
 	}
 }
 
@@ -263,21 +244,17 @@ static void E2_a_connected_socket_may_send_to_another_service(void **state)
 					     .protocol = IPPROTO_UDP,
 					     .backends = {"10.244.0.2:5353"}};
 	const struct form *form = &forms[0];
-	int client = client_of(form), servers[PODS];
 
 	(void)state;
-	listen_all(form, servers);
-	serve(form, 1);
+	begin(form, 1);
 	node_serve(&node, &other);
 	assert_int_equal(dial(client, form->dial), 0);
 	assert_int_equal(send_to(client, "10.96.0.2:53"), 0);
-	assert_int_equal(which(servers), 1);
+	assert_int_equal(which(), 1);
 	assert_int_equal(send(client, "x", 1, 0), 1);
-	assert_int_equal(which(servers), 0);
+	assert_int_equal(which(), 0);
 	assert_string_equal(peer_of(client), form->dial);
-	close(client);
-	close_servers(servers);
-	node_remove(&node, "dns");
+	end();
 	node_remove(&node, "other");
 }
 
@@ -286,7 +263,7 @@ static void E2_a_connected_socket_may_send_to_another_service(void **state)
 static void one_socket_talks_to_many_services(void **state)
 {
 	char names[SERVICES][32], fronts[SERVICES][32], backs[SERVICES][32];
-	int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), servers[SERVICES];
+	int one = client_of(&forms[0]), pods[SERVICES];
 
 	(void)state;
 	for (int i = 0; i < SERVICES; i++) {
@@ -298,22 +275,22 @@ static void one_socket_talks_to_many_services(void **state)
 		service.name = names[i];
 		service.address = fronts[i];
 		service.backends[0] = backs[i];
-		servers[i] = listen_on(backs[i], SOCK_DGRAM);
+		pods[i] = listen_on(backs[i], SOCK_DGRAM);
 		node_serve(&node, &service);
 	}
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < SERVICES; i++)
-			assert_int_equal(send_to(client, fronts[i]), 0);
+			assert_int_equal(send_to(one, fronts[i]), 0);
 		for (int i = 0; i < SERVICES; i++) {
-			echo(servers[i]);
-			assert_string_equal(receive_from(client), fronts[i]);
+			echo(pods[i]);
+			assert_string_equal(receive_from(one), fronts[i]);
 		}
 	}
 	for (int i = 0; i < SERVICES; i++) {
 		node_remove(&node, names[i]);
-		close(servers[i]);
+		close(pods[i]);
 	}
-	close(client);
+	close(one);
 }
 
 static void C16_of_two_services_with_one_backend_the_one_asked_answers(void **state)
@@ -323,11 +300,9 @@ static void C16_of_two_services_with_one_backend_the_one_asked_answers(void **st
 					     .protocol = IPPROTO_UDP,
 					     .backends = {"10.244.0.1:5353"}};
 	const struct form *form = &forms[0];
-	int client = client_of(form), servers[PODS];
 
 	(void)state;
-	listen_all(form, servers);
-	serve(form, 1);
+	begin(form, 1);
 	node_serve(&node, &other);
 	for (int i = 0; i < 6; i++) {
 		const char *asked = i % 2 ? form->dial : "10.96.0.2:53";
@@ -336,16 +311,13 @@ static void C16_of_two_services_with_one_backend_the_one_asked_answers(void **st
 		echo(servers[0]);
 		assert_string_equal(receive_from(client), asked);
 	}
-	close(client);
-	close_servers(servers);
-	node_remove(&node, "dns");
+	end();
 	node_remove(&node, "other");
 }
 
 static void sendmmsg_and_recvmmsg_work(void **state)
 {
 	const struct form *form = &forms[0];
-	int client = client_of(form), servers[PODS];
 	socklen_t length;
 	struct sockaddr_storage to = address_of(form->dial, &length);
 	char bytes[4] = "abc";
@@ -354,8 +326,7 @@ static void sendmmsg_and_recvmmsg_work(void **state)
 	struct mmsghdr messages[3] = {0};
 
 	(void)state;
-	listen_all(form, servers);
-	serve(form, 1);
+	begin(form, 1);
 	for (int i = 0; i < 3; i++) {
 		parts[i] = (struct iovec){.iov_base = &bytes[i], .iov_len = 1};
 		messages[i].msg_hdr = (struct msghdr){.msg_name = &to,
@@ -374,19 +345,15 @@ static void sendmmsg_and_recvmmsg_work(void **state)
 		assert_int_equal(from[i].sin_addr.s_addr, inet_addr("10.96.0.1"));
 		assert_int_equal(ntohs(from[i].sin_port), 53);
 	}
-	close(client);
-	close_servers(servers);
-	node_remove(&node, "dns");
+	end();
 }
 
 static void H5_what_a_pod_sends_by_itself_is_shown_as_the_pod(void **state)
 {
 	const struct form *form = &forms[0];
-	int client = client_of(form), servers[PODS];
 
 	(void)state;
-	listen_all(form, servers);
-	serve(form, 1);
+	begin(form, 1);
 	/* Another Pod, never a backend. */
 	assert_int_equal(send_to(client, form->pods[1]), 0);
 	echo(servers[1]);
@@ -402,25 +369,21 @@ static void H5_what_a_pod_sends_by_itself_is_shown_as_the_pod(void **state)
 	assert_int_equal(send_to(client, form->dial), 0);
 	echo(servers[0]);
 	assert_string_equal(receive_from(client), form->dial);
-	close(client);
-	close_servers(servers);
-	node_remove(&node, "dns");
+	end();
 }
 
 static void a_removed_service_is_untouched_at_the_next_send(void **state)
 {
 	const struct form *form = &forms[0];
-	int client = client_of(form), servers[PODS];
 
 	(void)state;
-	listen_all(form, servers);
-	serve(form, 1);
+	begin(form, 1);
 	assert_int_equal(send_to(client, form->dial), 0);
-	assert_int_equal(which(servers), 0);
+	assert_int_equal(which(), 0);
 	node_remove(&node, "dns");
 	assert_int_equal(send_to(client, form->dial), -ENETUNREACH);
-	close(client);
-	close_servers(servers);
+	serve(form, 1);
+	end();
 }
 
 int main(void)
