@@ -73,8 +73,11 @@ static __always_inline _Bool rd_frontend_get(const struct rd_filter *filter, con
 					     __u16 port, __u8 protocol, enum rd_scope scope,
 					     enum rd_form form, struct rd_found *ret_found)
 {
-	struct rd_key key = {
+	/* Put together in a register: what is stored in parts and loaded as a word
+	 * has to wait until the parts are in the cache. */
+	const struct rd_key rest = {
 		.port = port, .protocol = protocol, .family = rd_family(form), .scope = scope};
+	struct rd_key key = {.tail = rest.tail};
 	const struct rd_frontend *frontend;
 	__u32 place;
 	__u64 word;
@@ -134,14 +137,15 @@ static __always_inline _Bool rd_is_excluded(struct bpf_sock_addr *ctx)
 {
 	if (ctx->sk->mark == RD_MARK)
 		return 1;
-	for (__u32 i = 0; i < RD_EXCLUDED; i++) {
-		if (i < rd_excluded_cgroups &&
-		    bpf_get_current_ancestor_cgroup_id(rd_excluded_level[i]) ==
-			    rd_excluded_cgroup[i])
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < rd_excluded_cgroups && i < RD_EXCLUDED; i++)
+		if (bpf_get_current_ancestor_cgroup_id(rd_excluded_level[i]) ==
+		    rd_excluded_cgroup[i])
 			return 1;
-		if (i < rd_excluded_netnss && bpf_get_netns_cookie(ctx) == rd_excluded_netns[i])
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < rd_excluded_netnss && i < RD_EXCLUDED; i++)
+		if (bpf_get_netns_cookie(ctx) == rd_excluded_netns[i])
 			return 1;
-	}
 	return 0;
 }
 
@@ -150,13 +154,16 @@ static __always_inline _Bool rd_service_look(struct bpf_sock_addr *ctx,
 					     const struct rd_peer *peer, enum rd_form form,
 					     struct rd_found *ret_found)
 {
-	__u32 fold = rd_addr_fold(peer->addr, form);
+	__u32 fold = rd_addr_fold(peer->addr, form), port = peer->port;
 
-	return (rd_filter_has(filter, rd_filter_address_bit(fold)) &&
-		rd_frontend_get(filter, peer->addr, peer->port, ctx->protocol, RD_SCOPE_ADDRESS,
-				form, ret_found)) ||
-	       (rd_filter_has(filter, rd_filter_port_bit(peer->port)) &&
-		rd_node_port_get(ctx, filter, peer, form, ret_found));
+	if (rd_filter_has(filter, rd_filter_address_bit(fold)) &&
+	    rd_frontend_get(filter, peer->addr, peer->port, ctx->protocol, RD_SCOPE_ADDRESS, form,
+			    ret_found))
+		return 1;
+	/* Not computed before it is needed. */
+	barrier_var(port);
+	return rd_filter_has(filter, rd_filter_port_bit(port)) &&
+	       rd_node_port_get(ctx, filter, peer, form, ret_found);
 }
 
 /* Find the Service that `peer` is an address of, for this process. */
