@@ -160,7 +160,7 @@ static __always_inline _Bool rd_service_look(struct bpf_sock_addr *ctx,
 	    rd_frontend_get(filter, peer->addr, peer->port, ctx->protocol, RD_SCOPE_ADDRESS, form,
 			    ret_found))
 		return 1;
-	/* Not computed before it is needed. */
+	/* Or the compiler computes the port's bit for all, ahead of the loop around this. */
 	barrier_var(port);
 	return rd_filter_has(filter, rd_filter_port_bit(port)) &&
 	       rd_node_port_get(ctx, filter, peer, form, ret_found);
