@@ -34,11 +34,12 @@ static __always_inline _Bool rd_filter_has(const struct rd_filter *filter, __u32
 	return filter->bits[bit >> 6] >> (bit & 63) & 1;
 }
 
-static __always_inline _Bool rd_frontend_is(const struct rd_frontend *frontend,
-					    const struct rd_key *key)
+/* Whether this is the live frontend of an address and the rest of its key.
+ * @tail: see struct rd_key */
+static __always_inline _Bool rd_frontend_is(const struct rd_frontend *frontend, const __be32 *addr,
+					    __u32 tail, enum rd_form form)
 {
-	return frontend->key.tail == key->tail &&
-	       rd_addr_equal(frontend->key.addr, (const __be32 *)key->addr, RD_FORM_IP6) &&
+	return frontend->key.tail == tail && rd_addr_equal(frontend->key.addr, addr, form) &&
 	       frontend->word;
 }
 
@@ -58,7 +59,7 @@ __noinline __u32 rd_frontend_search(const struct rd_key *key, __u32 home)
 
 		if (!frontend || !frontend->key.tail)
 			break;
-		if (rd_frontend_is(frontend, key))
+		if (rd_frontend_is(frontend, (const __be32 *)key->addr, key->tail, RD_FORM_IP6))
 			return place;
 	}
 	return RD_NOWHERE;
@@ -77,17 +78,16 @@ static __always_inline _Bool rd_frontend_get(const struct rd_filter *filter, con
 	 * has to wait until the parts are in the cache. */
 	const struct rd_key rest = {
 		.port = port, .protocol = protocol, .family = rd_family(form), .scope = scope};
-	struct rd_key key = {.tail = rest.tail};
-	const struct rd_frontend *frontend;
-	__u32 place;
+	__u32 place =
+		rd_key_home(filter->multiplier, rd_frontend_bits, addr, rest.tail, rd_family(form));
+	const struct rd_frontend *frontend = bpf_map_lookup_elem(&rd_frontends, &place);
 	__u64 word;
 
-	rd_addr_store(key.addr, addr, form);
-	place = rd_key_home(filter->multiplier, rd_frontend_bits, (const __u32 *)key.addr, key.tail,
-			    rd_family(form));
-	frontend = bpf_map_lookup_elem(&rd_frontends, &place);
 	/* Most are at home. */
-	if (frontend && !rd_frontend_is(frontend, &key)) {
+	if (frontend && !rd_frontend_is(frontend, addr, rest.tail, form)) {
+		struct rd_key key = {.tail = rest.tail};
+
+		rd_addr_store(key.addr, addr, form);
 		place = rd_frontend_search(&key, place);
 		frontend = bpf_map_lookup_elem(&rd_frontends, &place);
 	}
@@ -156,11 +156,13 @@ static __always_inline _Bool rd_service_look(struct bpf_sock_addr *ctx,
 {
 	__u32 fold = rd_addr_fold(peer->addr, form), port = peer->port;
 
+	/* The barriers keep the compiler from working out bits ahead of the loop around
+	 * this, to store them until they are needed, if ever. */
+	barrier_var(fold);
 	if (rd_filter_has(filter, rd_filter_address_bit(fold)) &&
 	    rd_frontend_get(filter, peer->addr, peer->port, ctx->protocol, RD_SCOPE_ADDRESS, form,
 			    ret_found))
 		return 1;
-	/* Or the compiler computes the port's bit for all, ahead of the loop around this. */
 	barrier_var(port);
 	return rd_filter_has(filter, rd_filter_port_bit(port)) &&
 	       rd_node_port_get(ctx, filter, peer, form, ret_found);
