@@ -204,10 +204,10 @@ static struct rd_assigner assigner_of(struct rd_reconciler *reconciler)
 	};
 }
 
-static int update_health_check(struct rd_reconciler *reconciler, const struct rd_object *service)
+static int update_health_check(struct rd_reconciler *reconciler, const struct rd_locale *locale,
+			       const struct rd_object *service)
 {
 	static const enum rd_ip_family families[] = {RD_FAMILY_4, RD_FAMILY_6};
-	struct rd_locale locale = locale_of(reconciler);
 	uint32_t ready[RD_ARRAY_SIZE(families)];
 
 	if (!rd_has_health_check(&service->service)) {
@@ -216,18 +216,18 @@ static int update_health_check(struct rd_reconciler *reconciler, const struct rd
 		return 0;
 	}
 	for (size_t i = 0; i < RD_ARRAY_SIZE(families); i++)
-		if (rd_count_local_ready(reconciler->config.store, &locale, service, families[i],
+		if (rd_count_local_ready(reconciler->config.store, locale, service, families[i],
 					 &ready[i]))
 			return -ENOMEM;
 	return rd_healthchecks_set(reconciler->config.checks, service->namespace, service->name,
 				   service->service.health_check_port, ready);
 }
 
-static int plan_service(struct rd_reconciler *reconciler, const struct rd_object *service)
+static int plan_service(struct rd_reconciler *reconciler, const struct rd_locale *locale,
+			const struct rd_object *service)
 {
 	struct waiting *waiting = find_waiting(reconciler, service->namespace, service->name);
 	struct rd_error reason = {0};
-	struct rd_locale locale = locale_of(reconciler);
 	struct rd_assigner assigner = assigner_of(reconciler);
 	struct rd_wanted wanted;
 	uint64_t began, resolved;
@@ -238,8 +238,8 @@ static int plan_service(struct rd_reconciler *reconciler, const struct rd_object
 		return wait_for_room(reconciler, service, &reason, true);
 	}
 	began = rd_monotonic_ns();
-	r = update_health_check(reconciler, service)
-		    ?: rd_resolve(reconciler->config.store, &locale, service, &wanted);
+	r = update_health_check(reconciler, locale, service)
+		    ?: rd_resolve(reconciler->config.store, locale, service, &wanted);
 	if (r)
 		return r;
 	resolved = rd_monotonic_ns();
@@ -333,12 +333,13 @@ static int compare_turns(const void *a, const void *b)
 
 static int plan_in_turn(struct rd_reconciler *reconciler, struct turn *turns, size_t n)
 {
+	struct rd_locale locale = locale_of(reconciler);
 	int r = 0;
 
 	if (n)
 		qsort(turns, n, sizeof(*turns), compare_turns);
 	for (size_t i = 0; !r && i < n; i++)
-		r = plan_service(reconciler, turns[i].service);
+		r = plan_service(reconciler, &locale, turns[i].service);
 	return r;
 }
 
