@@ -69,10 +69,11 @@ class Work:
     is_full_only: bool = False
     is_udp_population: bool = False
     is_pair: bool = False  # of direct and redial with the most Services alone
+    times: int = 1  # as many rounds as other cases, in a full run: where little decides
 
 
 WORKS = (
-    Work("tcp-connect", "tcp-connect", "hot", 400),
+    Work("tcp-connect", "tcp-connect", "hot", 400, times=3),
     Work("tcp-connect-asleep", "tcp-connect", "hot", 400, wait="sleep", is_full_only=True),
     Work("tcp-connect-random", "tcp-connect", "random", 400),
     Work("tcp-short", "tcp-short", "hot", 1000),
@@ -81,7 +82,7 @@ WORKS = (
     Work("tcp-short-random", "tcp-short", "random", 250, is_full_only=True),
     Work("tcp-short-at-rate", "tcp-short", "hot", 100, rate=4000, is_full_only=True),
     Work("tcp-short-asleep", "tcp-short", "hot", 250, wait="sleep"),
-    Work("tcp-kept", "tcp-kept", "hot", 1000),
+    Work("tcp-kept", "tcp-kept", "hot", 1000, times=3),
     Work("tcp-kept-asleep", "tcp-kept", "hot", 500, wait="sleep", is_full_only=True),
     Work("tcp-bulk", "tcp-bulk", "hot", 25, is_full_only=True),
     Work("udp-connect", "udp-connect", "hot", 2000),
@@ -741,7 +742,8 @@ class Bench:
         lines = [path.plan_line() for path in self.paths]
         for work in self.mode.works:
             names = ",".join(path.name for path in self.paths if self._takes_part(work, path))
-            lines.append(f"case {work.name} {work.work} {work.target} {work.wait} {work.operations} {self.mode.rounds} "
+            rounds = self.mode.rounds * (work.times if self.mode is MODES["full"] else 1)
+            lines.append(f"case {work.name} {work.work} {work.target} {work.wait} {work.operations} {rounds} "
                          f"{work.rate} {names}")
         plan, results = self.directory / "plan", self.directory / "load.json"
         plan.write_text("\n".join(lines) + "\n", encoding="ascii")
