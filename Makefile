@@ -58,7 +58,7 @@ help:
 	@echo 'make unit-test  the tests that need no root'
 	@echo 'make asan       build/asan/redial'
 	@echo 'make fuzz     FUZZ_SECONDS=60'
-	@echo 'make bench-full      the whole measurement, about twelve minutes'
+	@echo 'make bench-full      the whole measurement, a quarter of an hour'
 	@echo 'make bench-check     has the datapath become dearer?'
 	@echo 'make bench-baseline  what bench-check compares with is what is measured now'
 	@echo 'make bench-readme    put what was measured last into README.md'
