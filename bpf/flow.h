@@ -13,11 +13,20 @@
 
 #include "address.h"
 #include "backend.h"
+#include "kernel.h"
 #include "maps.h"
 
 static __always_inline struct rd_flows *rd_flows_get(struct bpf_sock_addr *ctx, __u64 flags)
 {
 	return bpf_sk_storage_get(&rd_udp_flows, ctx->sk, 0, flags);
+}
+
+/* The flow last sent on, to be read, if that can be had at little cost; or NULL. */
+static __always_inline const struct rd_flow *rd_flow_last(struct bpf_sock_addr *ctx)
+{
+	const struct rd_flows *flows = rd_storage_peek(ctx->sk, &rd_udp_flows);
+
+	return flows ? &flows->flow[flows->last % RD_FLOWS] : NULL;
 }
 
 static __always_inline _Bool rd_flow_is_to(const struct rd_flow *flow,

@@ -8,6 +8,7 @@
 #define REDIAL_KERNEL_H
 
 #include <linux/bpf.h>
+#include <linux/version.h>
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -48,6 +49,16 @@ struct sock {
 	int sk_err;
 	void *sk_bpf_storage;
 };
+struct bpf_local_storage_map {
+	__u16 cache_idx;
+};
+struct bpf_local_storage_data {
+	struct bpf_local_storage_map *smap;
+	__u8 data[];
+};
+struct bpf_local_storage {
+	struct bpf_local_storage_data *cache[1];
+};
 struct seq_file {
 };
 struct bpf_iter_meta {
@@ -86,6 +97,42 @@ static __always_inline __u64 rd_cookie_peek(struct bpf_sock_addr *ctx)
 static __always_inline _Bool rd_has_storage(const void *sk)
 {
 	return !rd_has_rdonly_cast || rd_kernel_sock(sk)->sk_bpf_storage;
+}
+
+/* Linux 6.17 casts to no type as well: whatever is there, to be read. libbpf says
+ * which Linux it is. */
+extern int LINUX_KERNEL_VERSION __kconfig;
+
+static __always_inline _Bool rd_can_read_memory(void)
+{
+	return rd_has_rdonly_cast && LINUX_KERNEL_VERSION >= KERNEL_VERSION(6, 17, 0);
+}
+
+/*
+ * What the socket has in the sk_storage `map`, to be read; or NULL: then only
+ * bpf_sk_storage_get() knows. It looks where that looks first
+ * (bpf_local_storage_lookup), without the call, which is dearer than what is done
+ * with the answer. Lives as long as the program runs.
+ */
+static __always_inline const void *rd_storage_peek(const void *sk, void *map)
+{
+	const struct bpf_local_storage_map *storage_map;
+	const void *storage, *data;
+	const void *const *cache;
+
+	if (!rd_can_read_memory())
+		return NULL;
+	storage = rd_kernel_sock(sk)->sk_bpf_storage;
+	if (!storage)
+		return NULL;
+	storage_map = bpf_rdonly_cast(map, bpf_core_type_id_kernel(struct bpf_local_storage_map));
+	cache = bpf_rdonly_cast(storage, 0) +
+		bpf_core_field_offset(struct bpf_local_storage, cache);
+	data = bpf_rdonly_cast(cache[storage_map->cache_idx], 0);
+	if (!data || *(void *const *)(data + bpf_core_field_offset(struct bpf_local_storage_data,
+								   smap)) != storage_map)
+		return NULL;
+	return data + bpf_core_field_offset(struct bpf_local_storage_data, data);
 }
 
 static __always_inline int rd_error_of(const void *sk)

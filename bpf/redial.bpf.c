@@ -70,6 +70,20 @@ static __always_inline int rd_redial(struct bpf_sock_addr *ctx, enum rd_form for
 	return RD_PROCEED;
 }
 
+/* Send where the flow leads, if it was found eligible in this epoch. */
+static __always_inline _Bool rd_send_on(struct bpf_sock_addr *ctx, enum rd_form form,
+					const struct rd_flow *flow, __u64 epoch)
+{
+	struct rd_peer backend;
+
+	if (flow->epoch != epoch)
+		return 0;
+	rd_addr_load(backend.addr, flow->backend_addr, form);
+	backend.port = flow->backend_port;
+	rd_peer_store(ctx, form, &backend);
+	return 1;
+}
+
 /*
  * The body of both sendmsg hooks, which run for a datagram with an address: as
  * redial, but the socket keeps the backend it was given for a Service for as
@@ -79,10 +93,11 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 {
 	const struct rd_filter *filter = rd_filter_get();
 	struct rd_peer dialled = rd_peer_load(ctx, form);
-	struct rd_flows *flows = rd_flows_get(ctx, 0);
-	struct rd_flow *flow = flows ? rd_flow_to(flows, &dialled, form) : NULL;
+	const struct rd_flow *last = rd_flow_last(ctx);
 	struct rd_choice choice = {};
 	struct rd_peer former = {};
+	struct rd_flows *flows;
+	struct rd_flow *flow;
 	struct rd_found found;
 	_Bool here, kept;
 	__u64 epoch;
@@ -91,13 +106,15 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 		return RD_PROCEED;
 	/* Read before the look-up, so that a change during it is noticed later. */
 	epoch = *(const volatile __u64 *)&filter->epoch;
+	if (last && rd_flow_is_to(last, &dialled, form) && rd_send_on(ctx, form, last, epoch))
+		return RD_PROCEED;
+	flows = rd_flows_get(ctx, 0);
+	flow = flows ? rd_flow_to(flows, &dialled, form) : NULL;
+	if (flow && rd_send_on(ctx, form, flow, epoch))
+		return RD_PROCEED;
 	if (flow) {
 		rd_addr_load(former.addr, flow->backend_addr, form);
 		former.port = flow->backend_port;
-		if (flow->epoch == epoch) {
-			rd_peer_store(ctx, form, &former);
-			return RD_PROCEED;
-		}
 	}
 	if (!rd_service_find(ctx, filter, &dialled, form, &found)) {
 		if (flows)
@@ -129,8 +146,19 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 	return RD_PROCEED;
 }
 
-/* If `from` is the backend of what this socket is connected to, or of a flow,
- * put the Service in its place. */
+/* Put the Service in the backend's place. */
+static __always_inline void rd_show(struct bpf_sock_addr *ctx, enum rd_form form,
+				    const __u8 *dialled_addr, __u16 dialled_port)
+{
+	struct rd_peer dialled;
+
+	rd_addr_load(dialled.addr, dialled_addr, form);
+	dialled.port = dialled_port;
+	rd_peer_store(ctx, form, &dialled);
+}
+
+/* If the peer is the backend of what this socket is connected to, or of a flow,
+ * show the Service. */
 static __always_inline void rd_show_service(struct bpf_sock_addr *ctx, enum rd_form form,
 					    const struct rd_socket *record,
 					    const struct rd_flows *flows)
@@ -139,17 +167,12 @@ static __always_inline void rd_show_service(struct bpf_sock_addr *ctx, enum rd_f
 
 	if (record && record->family == rd_family(form) && record->backend_port == peer.port &&
 	    rd_addr_equal(record->backend_addr, peer.addr, form)) {
-		rd_addr_load(peer.addr, record->dialled_addr, form);
-		peer.port = record->dialled_port;
-		rd_peer_store(ctx, form, &peer);
+		rd_show(ctx, form, record->dialled_addr, record->dialled_port);
 	} else if (flows) {
 		const struct rd_flow *flow = rd_flow_from((struct rd_flows *)flows, &peer, form);
 
-		if (!flow)
-			return;
-		rd_addr_load(peer.addr, flow->dialled_addr, form);
-		peer.port = flow->dialled_port;
-		rd_peer_store(ctx, form, &peer);
+		if (flow)
+			rd_show(ctx, form, flow->dialled_addr, flow->dialled_port);
 	}
 }
 
@@ -167,7 +190,13 @@ static __always_inline int rd_getpeername(struct bpf_sock_addr *ctx, enum rd_for
 static __always_inline int rd_receive(struct bpf_sock_addr *ctx, enum rd_form form)
 {
 	_Bool connected = ctx->sk->state == BPF_TCP_ESTABLISHED;
+	const struct rd_flow *last = connected ? NULL : rd_flow_last(ctx);
+	struct rd_peer peer = rd_peer_load(ctx, form);
 
+	if (last && rd_flow_is_from(last, &peer, form)) {
+		rd_show(ctx, form, last->dialled_addr, last->dialled_port);
+		return RD_PROCEED;
+	}
 	rd_show_service(ctx, form, connected ? rd_socket_find(ctx) : NULL, rd_flows_get(ctx, 0));
 	return RD_PROCEED;
 }
