@@ -177,7 +177,7 @@ def targets(results):
     growth_row(f"growth from {results.sizes[0]} to {size:,} Services, UDP connect, p50", "udp-connect")
     control_row("full sync, store to effective", "syncs", "store_ms", 50)
     control_row("one change, event to effective", "changes", "effective_ms", 1)
-    memlock = results.data["bpf"][redial]["memlock"] / 2**20
+    memlock = results.data["bpf"][redial]["memlock"] / 1e6
     rows.append(_judge("BPF maps' memory", "≤ 16 MB", f"{memlock:.1f} MB", memlock <= 16))
     return rows
 
