@@ -79,11 +79,11 @@ WORKS = (
     Work("tcp-connect-asleep", "tcp-connect", "hot", 400, wait="sleep", is_full_only=True),
     Work("tcp-connect-random", "tcp-connect", "random", 400),
     Work("tcp-short", "tcp-short", "hot", 1000),
-    # The slowest hundredth of these are enough for a p99.
-    Work("tcp-short-long", "tcp-short", "hot", 15000, is_full_only=True, is_pair=True),
+    # The slowest hundredth of these are enough for a p99. In short batches, so that paths share what disturbs them.
+    Work("tcp-short-long", "tcp-short", "hot", 3000, is_full_only=True, is_pair=True, times=5),
     Work("tcp-short-random", "tcp-short", "random", 250, is_full_only=True),
     Work("tcp-short-at-rate", "tcp-short", "hot", 100, rate=4000, is_full_only=True),
-    Work("tcp-short-asleep", "tcp-short", "hot", 250, wait="sleep"),
+    Work("tcp-short-asleep", "tcp-short", "hot", 250, wait="sleep", times=3),
     Work("tcp-kept", "tcp-kept", "hot", 1000, times=3),
     Work("tcp-kept-asleep", "tcp-kept", "hot", 500, wait="sleep", is_full_only=True),
     Work("tcp-bulk", "tcp-bulk", "hot", 25, is_full_only=True),
