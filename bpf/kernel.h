@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * kernel.h - what is read from the kernel's own sockets: the cookie, without
- * giving one, and a few things that no helper tells. libbpf relocates the
- * offsets to the running kernel's (CO-RE).
+ * kernel.h - what is read from the kernel's own sockets, because no helper tells
+ * it, or none as cheaply. libbpf relocates the offsets to the running kernel's
+ * (CO-RE).
  */
 #ifndef REDIAL_KERNEL_H
 #define REDIAL_KERNEL_H
 
 #include <linux/bpf.h>
+#include <linux/magic.h>
 #include <linux/version.h>
 
 #include <bpf/bpf_core_read.h>
@@ -15,12 +16,13 @@
 
 #include "maps.h"
 
-struct rd_atomic64 {
-	long long counter;
-};
-
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct super_block {
+	unsigned long s_magic;
+};
 struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
 };
 struct dentry {
 	struct inode *d_inode;
@@ -31,20 +33,10 @@ struct path {
 struct file {
 	struct path f_path;
 };
-struct sock;
 struct socket {
 	struct file *file;
-	struct sock *sk;
-};
-struct socket_alloc {
-	struct socket socket;
-	struct inode vfs_inode;
-};
-struct sock_common {
-	struct rd_atomic64 skc_cookie;
 };
 struct sock {
-	struct sock_common __sk_common;
 	struct socket *sk_socket;
 	int sk_err;
 	void *sk_bpf_storage;
@@ -77,19 +69,6 @@ extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
 static __always_inline const struct sock *rd_kernel_sock(const void *sk)
 {
 	return bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct sock));
-}
-
-/* For programs that are loaded only where the kernel can look. */
-static __always_inline __u64 rd_cookie_of(const void *sk)
-{
-	return rd_kernel_sock(sk)->__sk_common.skc_cookie.counter;
-}
-
-/* The socket's cookie, or 0 if it has none, and so no record. On a kernel that
- * cannot look, it is given one. */
-static __always_inline __u64 rd_cookie_peek(struct bpf_sock_addr *ctx)
-{
-	return rd_has_rdonly_cast ? rd_cookie_of(ctx->sk) : bpf_get_socket_cookie(ctx);
 }
 
 /* Whether anything is stored for the socket: asking for something in particular
@@ -141,33 +120,27 @@ static __always_inline int rd_error_of(const void *sk)
 }
 
 /*
- * The address of the dentry that is this socket's and no other's, or NULL. The
- * kernel's own sockets have no file (NFS), or that of a socket above them (MPTCP's
- * first subflow, SMC). Reads of what is no memory give 0.
+ * The dentry of the socket's file, or NULL: NFS's and other sockets of the kernel's own
+ * have none. Those beneath a program's socket (MPTCP's first subflow, SMC's) have its
+ * file, and so its record. Reads of what is no memory give 0.
  */
-static __always_inline const void *rd_dentry_of(const void *sk)
+static __always_inline const struct dentry *rd_dentry_of(const void *sk)
 {
-	const __u64 inode_at = bpf_core_field_offset(struct socket_alloc, vfs_inode);
 	const struct sock *object = sk;
-	const struct socket *socket;
-	const struct dentry *dentry;
 
-	if (rd_has_rdonly_cast) {
-		socket = rd_kernel_sock(sk)->sk_socket;
-		dentry = socket->file->f_path.dentry;
-		return socket->sk == sk && (void *)dentry->d_inode == (void *)socket + inode_at
-			       ? dentry
-			       : NULL;
-	}
+	if (rd_has_rdonly_cast)
+		return rd_kernel_sock(sk)->sk_socket->file->f_path.dentry;
 	/* The verifier forbids arithmetic with a socket's address, but not with
 	 * what is read from where one happens to be. */
 	bpf_probe_read_kernel(&object, sizeof(object), &sk);
-	socket = BPF_CORE_READ(object, sk_socket);
-	dentry = BPF_CORE_READ(socket, file, f_path.dentry);
-	return BPF_CORE_READ(socket, sk) == object &&
-			       (void *)BPF_CORE_READ(dentry, d_inode) == (void *)socket + inode_at
-		       ? dentry
-		       : NULL;
+	return BPF_CORE_READ(object, sk_socket, file, f_path.dentry);
+}
+
+/* The number of a dentry's inode, which `ls -l /proc/PID/fd` shows of a socket. The
+ * kernel counts through 32 bits before it gives one again (get_next_ino); never 0. */
+static __always_inline __u64 rd_inode_of(const struct dentry *dentry)
+{
+	return rd_has_rdonly_cast ? dentry->d_inode->i_ino : BPF_CORE_READ(dentry, d_inode, i_ino);
 }
 
 /* The low half of an address: for the verifier a number like any other. */
@@ -179,16 +152,14 @@ static __always_inline __u32 rd_low_half(const void *address)
 	return low;
 }
 
-/* Whether the dentry is, at the moment, that of the socket with this cookie. For
- * tracing programs. @dentry: any number */
-static __always_inline _Bool rd_is_open(__u64 dentry, __u64 cookie)
+/* Whether the dentry is, at the moment, that of a socket whose inode has this number.
+ * For tracing programs. @dentry: any number */
+static __always_inline _Bool rd_is_open(__u64 dentry, __u64 number)
 {
-	struct inode *inode = BPF_CORE_READ((struct dentry *)dentry, d_inode);
-	struct socket_alloc *alloc =
-		(void *)inode - bpf_core_field_offset(struct socket_alloc, vfs_inode);
+	const struct inode *inode = BPF_CORE_READ((const struct dentry *)dentry, d_inode);
 
-	return inode &&
-	       (__u64)BPF_CORE_READ(alloc, socket.sk, __sk_common.skc_cookie.counter) == cookie;
+	return BPF_CORE_READ(inode, i_ino) == number &&
+	       BPF_CORE_READ(inode, i_sb, s_magic) == SOCKFS_MAGIC;
 }
 
 #endif

@@ -3,7 +3,7 @@
  * outcome.h - what becomes of a TCP connect that was redialled: a sock_ops
  * program notes when its first packet is sent and whether it is answered. The
  * kernel calls it a few times for every connection; for those that are no
- * Service's it ends after a look at the socket's cookie.
+ * Service's it ends after a look for the socket's record.
  */
 #ifndef REDIAL_OUTCOME_H
 #define REDIAL_OUTCOME_H
@@ -18,18 +18,6 @@
 static __always_inline __u32 rd_now_us(void)
 {
 	return bpf_ktime_get_ns() / 1000;
-}
-
-/* The socket's record, if it has one; its slot or its spill. */
-static __always_inline struct rd_socket *rd_outcome_record(struct bpf_sock_ops *ops)
-{
-	struct bpf_sock *sk = ops->sk;
-	__u64 cookie = sk ? rd_cookie_of(sk) : 0;
-
-	if (!cookie)
-		return NULL;
-	return rd_socket_slotted(rd_dentry_of(sk), cookie)
-		       ?: bpf_sk_storage_get(&rd_spill, sk, 0, 0);
 }
 
 static __always_inline void rd_count_latency(const struct rd_socket *record,

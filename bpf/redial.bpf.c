@@ -180,7 +180,7 @@ static __always_inline void rd_show_service(struct bpf_sock_addr *ctx, enum rd_f
  * Service it dialled, for as long as it is connected to that backend. */
 static __always_inline int rd_getpeername(struct bpf_sock_addr *ctx, enum rd_form form)
 {
-	rd_show_service(ctx, form, rd_socket_find(ctx), NULL);
+	rd_show_service(ctx, form, rd_socket_find(ctx->sk), NULL);
 	return RD_PROCEED;
 }
 
@@ -197,7 +197,7 @@ static __always_inline int rd_receive(struct bpf_sock_addr *ctx, enum rd_form fo
 		rd_show(ctx, form, last->dialled_addr, last->dialled_port);
 		return RD_PROCEED;
 	}
-	rd_show_service(ctx, form, connected ? rd_socket_find(ctx) : NULL, rd_flows_get(ctx, 0));
+	rd_show_service(ctx, form, connected ? rd_socket_find(ctx->sk) : NULL, rd_flows_get(ctx, 0));
 	return RD_PROCEED;
 }
 
@@ -255,16 +255,17 @@ int rd_getpeername6(struct bpf_sock_addr *ctx)
 SEC("sockops")
 int rd_sockops(struct bpf_sock_ops *ops)
 {
+	struct bpf_sock *sk = ops->sk;
 	struct rd_socket *record;
 
 	if (ops->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
-		record = rd_outcome_record(ops);
+		record = sk ? rd_socket_find(sk) : NULL;
 		if (!record)
 			return RD_PROCEED;
 		record->began_us = rd_now_us();
 		bpf_sock_ops_cb_flags_set(ops, BPF_SOCK_OPS_STATE_CB_FLAG);
 	} else if (ops->op == BPF_SOCK_OPS_STATE_CB) {
-		record = rd_outcome_record(ops);
+		record = sk ? rd_socket_find(sk) : NULL;
 		if (record && ops->args[0] == BPF_TCP_SYN_SENT)
 			rd_outcome(ops, record);
 		/* The other side's FIN is not yet the end. */
@@ -287,10 +288,10 @@ int rd_list_sockets(struct bpf_iter__bpf_map_elem *ctx)
 	if (!slot || !record || !record->dentry)
 		return 0;
 	state.slot = *slot;
-	state.cookie = *(const volatile __u64 *)&record->cookie;
-	if (state.cookie == RD_SOCKET_WRITTEN)
+	state.inode = *(const volatile __u64 *)&record->inode;
+	if (state.inode == RD_SOCKET_WRITTEN)
 		return 0;
-	state.is_open = state.cookie && rd_is_open(record->dentry & ~RD_SLOT_LEAVING, state.cookie);
+	state.is_open = state.inode && rd_is_open(record->dentry & ~RD_SLOT_LEAVING, state.inode);
 	bpf_seq_write(ctx->meta->seq, &state, sizeof(state));
 	return 0;
 }

@@ -5,8 +5,11 @@
  * The record of a socket is in one of its slots of rd_sockets or, if others have
  * those, in its sk_storage. The kernel runs connect and getpeername of one socket
  * under that socket's lock, and a slot belongs to one open socket at most (see
- * abi.h), so a record has one writer at a time. The record says whose it is by its
- * cookie, which the kernel gives to no other socket.
+ * abi.h), so a record has one writer at a time.
+ *
+ * A slot may still have the record of a socket that had the dentry before. Every
+ * connect of this one overwrites or forgets it; until then, and for a socket that was
+ * accepted, which never connects, the inode's number says whose it is.
  *
  * A socket can have two records: it spilled, a slot became free, it dialled
  * again. The slots are looked at first and both are forgotten together.
@@ -20,47 +23,63 @@
 #include "maps.h"
 #include "stats.h"
 
-/* The record with this cookie if one of the dentry's slots has it, or NULL. */
-static __always_inline struct rd_socket *rd_socket_slotted(const void *dentry, __u64 cookie)
+/* The slot if it is the dentry's, or NULL. */
+static __always_inline struct rd_socket *rd_socket_own(const struct dentry *dentry, __u32 slot)
 {
-	__u32 slot = rd_socket_slot(rd_low_half(dentry), rd_socket_shift), other = slot ^ 1;
 	struct rd_socket *record = bpf_map_lookup_elem(&rd_sockets, &slot);
 
-	if (record && record->cookie == cookie)
-		return record;
-	record = bpf_map_lookup_elem(&rd_sockets, &other);
-	return record && record->cookie == cookie ? record : NULL;
+	return record && (*(volatile __u64 *)&record->dentry & ~RD_SLOT_LEAVING) == (__u64)dentry
+		       ? record
+		       : NULL;
 }
 
-/* The slot if it is the dentry's, or free and becomes the dentry's; or NULL. */
-static __always_inline struct rd_socket *rd_socket_take(const void *dentry, __u32 slot)
+/* The same, unless it is being taken back and has the record of another inode. */
+static __always_inline struct rd_socket *rd_socket_keep(const struct dentry *dentry, __u64 inode,
+							__u32 slot)
+{
+	struct rd_socket *record = rd_socket_own(dentry, slot);
+
+	return record && (!(record->dentry & RD_SLOT_LEAVING) || record->inode == inode) ? record
+											 : NULL;
+}
+
+/* The slot if it is free, and from now on the dentry's; or NULL. */
+static __always_inline struct rd_socket *rd_socket_take(const struct dentry *dentry, __u32 slot)
 {
 	struct rd_socket *record = bpf_map_lookup_elem(&rd_sockets, &slot);
-	__u64 owner;
 
-	if (!record)
-		return NULL;
-	owner = *(volatile __u64 *)&record->dentry;
-	if (owner == (__u64)dentry)
-		return record;
-	if (owner || __sync_val_compare_and_swap(&record->dentry, 0, (__u64)dentry))
+	if (!record || record->dentry ||
+	    __sync_val_compare_and_swap(&record->dentry, 0, (__u64)dentry))
 		return NULL;
 	return record;
 }
 
-/* Where the socket's record is to be written; NULL if there is no memory for it. */
-static __always_inline struct rd_socket *rd_socket_claim(struct bpf_sock_addr *ctx)
+/* The slot that the dentry has, or NULL. */
+static __always_inline struct rd_socket *rd_socket_slotted(const struct dentry *dentry, __u64 inode)
 {
-	const void *dentry = rd_dentry_of(ctx->sk);
 	__u32 slot = rd_socket_slot(rd_low_half(dentry), rd_socket_shift);
-	__u64 cookie = rd_cookie_peek(ctx);
-	struct rd_socket *record = NULL;
+
+	return rd_socket_keep(dentry, inode, slot) ?: rd_socket_keep(dentry, inode, slot ^ 1);
+}
+
+/* What the socket has in rd_spill, or NULL. */
+static __always_inline struct rd_socket *rd_socket_spilled(struct bpf_sock *sk)
+{
+	return rd_has_storage(sk) ? bpf_sk_storage_get(&rd_spill, sk, 0, 0) : NULL;
+}
+
+/* Where the socket's record is to be written; NULL if there is no memory for it. */
+static __always_inline struct rd_socket *rd_socket_claim(struct bpf_sock_addr *ctx,
+							 const struct dentry *dentry, __u64 inode)
+{
+	__u32 slot = rd_socket_slot(rd_low_half(dentry), rd_socket_shift);
+	struct rd_socket *record;
 
 	/* The kernel's own sockets have none. */
 	if (dentry) {
-		/* Without a cookie it has no record yet. */
-		record = cookie ? rd_socket_slotted(dentry, cookie) : NULL;
-		record = record ?: rd_socket_take(dentry, slot) ?: rd_socket_take(dentry, slot ^ 1);
+		record = rd_socket_slotted(dentry, inode)
+				 ?: rd_socket_take(dentry, slot)
+				 ?: rd_socket_take(dentry, slot ^ 1);
 		if (record)
 			return record;
 		rd_count_spill();
@@ -77,11 +96,13 @@ static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum r
 					       const struct rd_peer *dialled,
 					       const struct rd_choice *choice, __u32 service)
 {
-	struct rd_socket *record = rd_socket_claim(ctx);
+	const struct dentry *dentry = rd_dentry_of(ctx->sk);
+	__u64 inode = dentry ? rd_inode_of(dentry) : 0;
+	struct rd_socket *record = rd_socket_claim(ctx, dentry, inode);
 
 	if (!record)
 		return;
-	*(volatile __u64 *)&record->cookie = RD_SOCKET_WRITTEN;
+	*(volatile __u64 *)&record->inode = RD_SOCKET_WRITTEN;
 	rd_addr_store(record->dialled_addr, dialled->addr, form);
 	rd_addr_store(record->backend_addr, choice->peer.addr, form);
 	record->dialled_port = dialled->port;
@@ -92,32 +113,37 @@ static __always_inline void rd_socket_remember(struct bpf_sock_addr *ctx, enum r
 					   .service = service,
 					   .family = rd_family(form)})
 			       .rest;
-	*(volatile __u64 *)&record->cookie = bpf_get_socket_cookie(ctx);
+	*(volatile __u64 *)&record->inode = inode;
 }
 
 /* The socket's record, or NULL. */
-static __always_inline const struct rd_socket *rd_socket_find(struct bpf_sock_addr *ctx)
+static __always_inline struct rd_socket *rd_socket_find(struct bpf_sock *sk)
 {
-	__u64 cookie = rd_cookie_peek(ctx);
+	const struct dentry *dentry = rd_dentry_of(sk);
+	__u64 inode = dentry ? rd_inode_of(dentry) : 0;
+	struct rd_socket *record = dentry ? rd_socket_slotted(dentry, inode) : NULL;
 
-	/* Most sockets have never been given one, and so no record. */
-	if (!cookie)
-		return NULL;
-	return rd_socket_slotted(rd_dentry_of(ctx->sk), cookie)
-		       ?: bpf_sk_storage_get(&rd_spill, ctx->sk, 0, 0);
+	return record && record->inode == inode ? record : rd_socket_spilled(sk);
+}
+
+static __always_inline void rd_socket_clear(const struct dentry *dentry, __u32 slot)
+{
+	struct rd_socket *record = rd_socket_own(dentry, slot);
+
+	if (record)
+		*(volatile __u64 *)&record->inode = 0;
 }
 
 /* The socket is about to be connected to something that is no Service. */
 static __always_inline void rd_socket_forget(struct bpf_sock_addr *ctx)
 {
-	__u64 cookie = rd_cookie_peek(ctx);
-	struct rd_socket *record;
+	const struct dentry *dentry = rd_dentry_of(ctx->sk);
+	__u32 slot = rd_socket_slot(rd_low_half(dentry), rd_socket_shift);
 
-	if (!cookie)
-		return;
-	record = rd_socket_slotted(rd_dentry_of(ctx->sk), cookie);
-	if (record)
-		*(volatile __u64 *)&record->cookie = 0;
+	if (dentry) {
+		rd_socket_clear(dentry, slot);
+		rd_socket_clear(dentry, slot ^ 1);
+	}
 	if (rd_has_storage(ctx->sk))
 		bpf_sk_storage_delete(&rd_spill, ctx->sk);
 }

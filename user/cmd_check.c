@@ -68,12 +68,6 @@ static bool has_iterators(const struct rd_settings *settings)
 	return has;
 }
 
-static bool has_cookie(const struct rd_settings *settings)
-{
-	(void)settings;
-	return has_helper(BPF_FUNC_get_socket_cookie);
-}
-
 static bool has_sk_storage(const struct rd_settings *settings)
 {
 	(void)settings;
@@ -107,7 +101,6 @@ static const struct requirement {
 	{"bpffs", has_bpffs, false, "mount -t bpf bpf /sys/fs/bpf, or name one with --bpffs"},
 	{"cgroup/sock_addr programs", has_sock_addr, false, "CONFIG_CGROUP_BPF, Linux 5.10"},
 	{"BPF iterators of maps", has_iterators, false, "CONFIG_DEBUG_INFO_BTF, Linux 5.10"},
-	{"bpf_get_socket_cookie", has_cookie, false, "Linux 5.10"},
 	{"sk_storage maps", has_sk_storage, false, "CONFIG_BPF_SYSCALL with BTF, Linux 5.10"},
 	{"membarrier", has_membarrier, false,
 	 "CONFIG_MEMBARRIER, and a kernel without nohz_full CPUs"},

@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -738,12 +739,11 @@ static int describe_socket(const struct rd_view *view, int fd, struct rd_table *
 	int protocol = option(fd, SO_PROTOCOL);
 	int found = rd_inspect_socket(&view->maps, fd, &record, &map);
 	bool sent = found >= 0 && rd_inspect_flows(&view->maps, fd, &flows);
-	uint64_t cookie = 0;
-	socklen_t length = sizeof(cookie);
+	struct stat stat = {0};
 
 	if (found < 0)
 		return rd_error_set(error, found, "that descriptor is no socket");
-	getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length);
+	(void)fstat(fd, &stat);
 	rd_table_add(&tables[0], "%s", found || sent ? "redialled" : "left alone");
 	rd_table_add(&tables[0], "%s", found ? rd_map_name(map) : "");
 	rd_table_add(&tables[0], "%s",
@@ -756,7 +756,7 @@ static int describe_socket(const struct rd_view *view, int fd, struct rd_table *
 	rd_table_add(&tables[0], "%s", text);
 	format_name(fd, getsockname, text);
 	rd_table_add(&tables[0], "%s", text);
-	rd_table_add(&tables[0], "%llu", (unsigned long long)cookie);
+	rd_table_add(&tables[0], "%llu", (unsigned long long)stat.st_ino);
 	if (sent)
 		add_flows(&flows, &tables[1]);
 	return 0;
@@ -808,7 +808,7 @@ static int explain_socket(const struct rd_settings *settings, struct rd_error *e
 		{.key = "name"},
 		{.key = "peer"},
 		{.key = "local"},
-		{.key = "cookie", .number = true},
+		{.key = "inode", .number = true},
 	};
 	static const struct rd_column flows[] = {{.key = "dialled"}, {.key = "backend"}};
 	struct rd_table tables[] = {RD_TABLE("socket", socket), RD_TABLE("flows", flows)};

@@ -339,7 +339,7 @@ static void add_socket(void *context, const struct rd_socket *socket)
 	rd_table_add(table, "%s", rd_ip_port_format(&backend, socket->backend_port, text));
 	rd_table_add(table, "%s", service ? service->namespace : "");
 	rd_table_add(table, "%s", service ? service->name : "");
-	rd_table_add(table, "%llu", (unsigned long long)socket->cookie);
+	rd_table_add(table, "%llu", (unsigned long long)socket->inode);
 }
 
 static int show_sockets(const struct rd_settings *settings, struct rd_error *error)
@@ -347,7 +347,7 @@ static int show_sockets(const struct rd_settings *settings, struct rd_error *err
 	static const struct rd_column columns[] = {
 		{.key = "protocol"}, {.key = "dialled"},
 		{.key = "backend"},  {.key = "namespace"},
-		{.key = "name"},     {.key = "cookie", .wide = true, .number = true},
+		{.key = "name"},     {.key = "inode", .wide = true, .number = true},
 	};
 	struct rd_table table = RD_TABLE("sockets", columns);
 	struct rd_view view;

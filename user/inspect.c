@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -218,16 +219,17 @@ int rd_inspect_descriptor(uint32_t pid, uint32_t fd)
 int rd_inspect_socket(const struct rd_maps *maps, int fd, struct rd_socket *ret_record,
 		      enum rd_map *ret_map)
 {
-	uint64_t cookie;
-	socklen_t length = sizeof(cookie);
+	struct stat stat;
 
-	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length))
+	if (fstat(fd, &stat))
 		return -errno;
+	if (!S_ISSOCK(stat.st_mode))
+		return -ENOTSOCK;
 	*ret_map = RD_MAP_SOCKETS;
-	if (rd_maps_socket_of(maps, cookie, ret_record))
+	if (rd_maps_socket_of(maps, stat.st_ino, ret_record))
 		return 1;
 	*ret_map = RD_MAP_SPILL;
-	return !bpf_map_lookup_elem(maps->fd[RD_MAP_SPILL], &fd, ret_record) && ret_record->cookie;
+	return !bpf_map_lookup_elem(maps->fd[RD_MAP_SPILL], &fd, ret_record) && ret_record->inode;
 }
 
 bool rd_inspect_flows(const struct rd_maps *maps, int fd, struct rd_flows *ret_flows)

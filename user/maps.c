@@ -630,7 +630,7 @@ bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket
 		memcpy(&second, maps->sockets + index, sizeof(second));
 		if (memcmp(&first, &second, sizeof(first)))
 			continue;
-		if (!first.cookie || first.cookie == RD_SOCKET_WRITTEN)
+		if (!first.inode || first.inode == RD_SOCKET_WRITTEN)
 			return false;
 		*ret_socket = first;
 		return true;
@@ -638,10 +638,10 @@ bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket
 	return false;
 }
 
-bool rd_maps_socket_of(const struct rd_maps *maps, uint64_t cookie, struct rd_socket *ret_socket)
+bool rd_maps_socket_of(const struct rd_maps *maps, uint64_t inode, struct rd_socket *ret_socket)
 {
 	for (uint32_t i = 0; i < maps->entries[RD_MAP_SOCKETS]; i++)
-		if (rd_maps_socket(maps, i, ret_socket) && ret_socket->cookie == cookie)
+		if (rd_maps_socket(maps, i, ret_socket) && ret_socket->inode == inode)
 			return true;
 	return false;
 }

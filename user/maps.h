@@ -95,8 +95,8 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
  * Returns false if the slot is free. */
 bool rd_maps_socket(const struct rd_maps *maps, uint32_t index, struct rd_socket *ret_socket);
 
-/* The record of the socket with this cookie, if it has a slot. */
-bool rd_maps_socket_of(const struct rd_maps *maps, uint64_t cookie, struct rd_socket *ret_socket);
+/* The record of the open socket whose inode has this number, if it has a slot. */
+bool rd_maps_socket_of(const struct rd_maps *maps, uint64_t inode, struct rd_socket *ret_socket);
 
 /* The names of a Service port, from rd_services. Returns false if there is none
  * with this id. */

@@ -48,7 +48,7 @@ int rd_sockets_each(const char *bpffs, const struct rd_maps *maps,
 
 	for (int i = 0; i < n; i++)
 		if (states[i].is_open && rd_maps_socket(maps, states[i].slot, &record) &&
-		    record.cookie == states[i].cookie)
+		    record.inode == states[i].inode)
 			visit(context, &record);
 	free(states);
 	return n < 0 ? n : 0;
@@ -65,13 +65,13 @@ static void announce(struct rd_socket *record, const struct rd_socket_state *sta
 }
 
 /* Those programs have ended. Returns whether none of them took the slot. */
-static bool take_back(struct rd_socket *record, uint64_t cookie)
+static bool take_back(struct rd_socket *record, uint64_t inode)
 {
-	if (__atomic_load_n(&record->cookie, __ATOMIC_SEQ_CST) != cookie) {
+	if (__atomic_load_n(&record->inode, __ATOMIC_SEQ_CST) != inode) {
 		__atomic_fetch_and(&record->dentry, ~RD_SLOT_LEAVING, __ATOMIC_SEQ_CST);
 		return false;
 	}
-	__atomic_store_n(&record->cookie, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&record->inode, 0, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&record->dentry, 0, __ATOMIC_SEQ_CST);
 	return true;
 }
@@ -89,7 +89,7 @@ int rd_sockets_sweep(const char *bpffs, struct rd_maps *maps)
 	if (closed)
 		r = rd_wait_for_programs();
 	for (int i = 0; !r && i < closed; i++)
-		taken += take_back(&maps->sockets[states[i].slot], states[i].cookie);
+		taken += take_back(&maps->sockets[states[i].slot], states[i].inode);
 	free(states);
 	return r ?: taken;
 }

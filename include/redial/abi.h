@@ -16,7 +16,7 @@
 
 #include <linux/types.h>
 
-#define RD_LAYOUT_VERSION 8
+#define RD_LAYOUT_VERSION 9
 
 /* Longest object name that Kubernetes allows for a namespace, a Service or a
  * port (RFC 1123 label), with its NUL. */
@@ -291,16 +291,17 @@ struct rd_flows {
  * that do not live long share a few slots, one after the other, and these stay in
  * the processor's first cache.
  *
- * Nobody tells when a socket is closed. Its record stays; the next socket with the
- * dentry overwrites it. Slots of dentries that are not used any more are taken back
- * by the agent when records spill, after a grace period, for which it sets
- * RD_SLOT_LEAVING. Only programs give a slot that is free (dentry 0) to a dentry, by
- * compare and exchange, and only the agent takes it away.
+ * Nobody tells when a socket is closed. Its record stays until another socket with the
+ * dentry is connected; until then it says by its inode's number that it is not that
+ * socket's. Slots of dentries that are not used any more are taken back by the agent
+ * when records spill, after a grace period, for which it sets RD_SLOT_LEAVING. Only
+ * programs give a slot that is free (dentry 0) to a dentry, by compare and exchange,
+ * and only the agent takes it away.
  *
  * One cache line.
  */
 struct rd_socket {
-	__u64 cookie; /* bpf_get_socket_cookie(); 0: no record; RD_SOCKET_WRITTEN: not yet */
+	__u64 inode;  /* number of the socket's; 0: no record; RD_SOCKET_WRITTEN: not yet */
 	__u64 dentry; /* the slot's owner, an address in the kernel; 0: the slot is free */
 	__u8 dialled_addr[16];
 	__u8 backend_addr[16];
@@ -336,7 +337,7 @@ static inline __u32 rd_socket_slot(__u32 dentry, __u32 shift)
 struct rd_socket_state {
 	__u32 slot;
 	__u32 is_open; /* the record is of a socket that is not closed */
-	__u64 cookie;  /* of the record, when it was looked at */
+	__u64 inode;   /* of the record, when it was looked at */
 };
 
 /* ---- names: the maps explain themselves --------------------------------- */

@@ -464,12 +464,11 @@ const char *backend_of(struct node *node, int fd)
 	static _Thread_local char text[RD_IP_PORT_TEXT];
 	struct rd_maps *maps = rd_datapath_maps(node->datapath);
 	struct rd_socket record = {0};
-	socklen_t length = sizeof(uint64_t);
+	struct stat stat;
 	struct rd_ip ip;
-	uint64_t cookie;
 
-	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length), 0);
-	if (!rd_maps_socket_of(maps, cookie, &record))
+	assert_int_equal(fstat(fd, &stat), 0);
+	if (!rd_maps_socket_of(maps, stat.st_ino, &record))
 		if (bpf_map_lookup_elem(maps->fd[RD_MAP_SPILL], &fd, &record))
 			return "";
 	ip = rd_ip_from_bytes(record.family == RD_IPV4 ? RD_FAMILY_4 : RD_FAMILY_6,

@@ -160,9 +160,7 @@ static void no_record_is_left_behind_by_100000_sockets(void **state)
 /* Its slot has still the record of the one before, which went to the same Pod. */
 static void a_socket_is_not_taken_for_the_one_that_had_its_slot(void **state)
 {
-	socklen_t length = sizeof(uint64_t);
 	struct node node;
-	uint64_t cookie;
 	int fd;
 
 	(void)state;
@@ -171,10 +169,41 @@ static void a_socket_is_not_taken_for_the_one_that_had_its_slot(void **state)
 		close(dialled("10.96.0.1:53", SOCK_DGRAM));
 		fd = dialled("10.244.0.1:5353", SOCK_DGRAM);
 		assert_string_equal(peer_of(fd), "10.244.0.1:5353");
-		assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length), 0);
-		assert_string_equal(peer_of(fd), "10.244.0.1:5353");
 		close(fd);
 	}
+	node_close(&node);
+}
+
+/* A socket that was accepted never connects, and so never forgets: it has the dentry
+ * and the slot of one that dialled a Service, and its peer is that one's backend. */
+static void an_accepted_socket_is_not_taken_for_the_one_that_had_its_slot(void **state)
+{
+	static const struct service web = {
+		.name = "web", .address = "10.96.0.1:80", .backends = {"10.244.0.1:8080"}};
+	const struct linger reset = {.l_onoff = 1};
+	socklen_t length;
+	struct sockaddr_storage backend = address_of(web.backends[0], &length);
+	struct node node;
+	int listener;
+
+	(void)state;
+	begin(&node);
+	node_serve(&node, &web);
+	listener = listen_on("10.244.0.2:8080", SOCK_STREAM);
+	for (int i = 0; i < 100; i++) {
+		int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), accepted;
+		int former = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		assert_int_equal(dial(former, web.address), -ECONNREFUSED);
+		assert_int_equal(bind(client, (struct sockaddr *)&backend, length), 0);
+		assert_int_equal(dial(client, "10.244.0.2:8080"), 0);
+		close(former);
+		accepted = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		assert_string_equal(peer_of(accepted), web.backends[0]);
+		setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		close_all(client, accepted, -1);
+	}
+	close(listener);
 	node_close(&node);
 }
 
@@ -184,7 +213,7 @@ static bool is_free(struct node *node, uint32_t slot)
 {
 	const struct rd_socket *record = &rd_datapath_maps(node->datapath)->sockets[slot];
 
-	return !record->cookie && !record->dentry;
+	return !record->inode && !record->dentry;
 }
 
 static void slots_of_closed_sockets_are_taken_back(void **state)
@@ -302,7 +331,7 @@ static void no_open_socket_loses_its_slot(void **state)
 	node_close(&node);
 }
 
-/* ---- sockets without a file --------------------------------------------------------- */
+/* ---- sockets beneath a program's own --------------------------------------------------------- */
 
 static bool has_mptcp(void)
 {
@@ -313,8 +342,8 @@ static bool has_mptcp(void)
 	return fd >= 0;
 }
 
-/* MPTCP dials with sockets of the kernel's beneath the program's own. */
-static void the_kernels_own_sockets_leave_no_record(void **state)
+/* MPTCP dials with a socket of the kernel's beneath the program's own. */
+static void an_mptcp_socket_shows_what_it_dialled(void **state)
 {
 	static const struct {
 		int family;
@@ -338,8 +367,15 @@ static void the_kernels_own_sockets_leave_no_record(void **state)
 
 		node_serve(&node, service);
 		assert_int_equal(dial(fd, service->address), 0);
-		assert_string_equal(peer_of(fd), service->backends[0]);
+		assert_string_equal(peer_of(fd), service->address);
+		assert_string_equal(backend_of(&node, fd), service->backends[0]);
+		assert_int_equal(node_count_records(&node), 1);
+		close(fd);
 		assert_int_equal(node_count_records(&node), 0);
+		/* With the same slot, to the same Pod. */
+		fd = socket(rows[i].family, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+		assert_int_equal(dial(fd, service->backends[0]), 0);
+		assert_string_equal(peer_of(fd), service->backends[0]);
 		close_all(fd, server, -1);
 	}
 	node_close(&node);
@@ -404,10 +440,11 @@ int main(void)
 		cmocka_unit_test(a_spilled_socket_that_gets_a_slot_later_is_forgotten_wholly),
 		cmocka_unit_test(no_record_is_left_behind_by_100000_sockets),
 		cmocka_unit_test(a_socket_is_not_taken_for_the_one_that_had_its_slot),
+		cmocka_unit_test(an_accepted_socket_is_not_taken_for_the_one_that_had_its_slot),
 		cmocka_unit_test(slots_of_closed_sockets_are_taken_back),
 		cmocka_unit_test(a_slot_that_was_about_to_be_taken_back_stays_an_open_sockets),
 		cmocka_unit_test(no_open_socket_loses_its_slot),
-		cmocka_unit_test(the_kernels_own_sockets_leave_no_record),
+		cmocka_unit_test(an_mptcp_socket_shows_what_it_dialled),
 		cmocka_unit_test(a_successor_adopts_what_is_pinned_without_a_write),
 		cmocka_unit_test(a_successor_removes_links_that_it_does_not_know),
 	};

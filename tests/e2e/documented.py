@@ -30,7 +30,7 @@ VARIABLE = [
     (re.compile(r"^(WRITES +)\d+", re.MULTILINE), r"\g<1>20"),
     (re.compile(r"^(kernel +)\S+", re.MULTILINE), r"\g<1>6.1.0"),
     (re.compile(r"^(libbpf )\S+", re.MULTILINE), r"\g<1>1.1"),
-    (re.compile(r'("cookie":\s*)\d+'), r"\g<1>8193"),
+    (re.compile(r'("inode":\s*)\d+'), r"\g<1>8193"),
     # The row of a hook: its program's id, and the cgroup's.
     (re.compile(r"^(\S+ +attached +)\d+( +)\d+", re.MULTILINE), r"\g<1>101\g<2>2001"),
     # Behind the cluster's three domains, those that the machine searches.

@@ -313,7 +313,7 @@ def test_sockets_shows_who_dialled_what_and_got_whom(node):
     assert len(node.json("sockets", "default/web")) == 2
     assert len(node.json("sockets", "-n", "elsewhere")) == 0
     heading, row = rows(node.command("sockets", "other", "-o", "wide").stdout)
-    assert heading[-1] == "COOKIE" and int(row[-1]) > 0
+    assert heading[-1] == "INODE" and int(row[-1]) > 0
     used = {row["map"]: row["used"] for row in node.status()["maps"]}
     assert used["rd_sockets"] == 3
     client.stop()

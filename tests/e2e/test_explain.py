@@ -7,7 +7,6 @@ import os
 import re
 import resource
 import socket
-import sys
 import time
 
 import pytest
@@ -294,7 +293,7 @@ def test_explain_a_socket(node, client):
     assert item == {
         "verdict": "redialled", "record": "rd_sockets", "protocol": "TCP", "state": "ESTABLISHED",
         "dialled": f"{ADDRESS}:80", "backend": f"{web.ip}:8080", "namespace": "default", "name": "web",
-        "peer": f"{ADDRESS}:80", "cookie": node.json("sockets")[0]["cookie"]}
+        "peer": f"{ADDRESS}:80", "inode": node.json("sockets")[0]["inode"]}
     assert answer["flows"] == []
     # One that dialled the Pod itself.
     pid, descriptor = held(client.pod, socket.SOCK_STREAM, web.ip, 8080)
@@ -313,30 +312,26 @@ def test_explain_an_unconnected_udp_socket(node, client):
     assert answer["socket"]["verdict"] == "redialled"
 
 
-def cookie_of(client):
-    return int.from_bytes(client.getsockopt(socket.SOL_SOCKET, 57, 8), sys.byteorder)  # SO_COOKIE
-
-
 def hold_many(stop, out, count, address, number):
-    """So many sockets; tells the descriptor and the cookie of each."""
+    """So many sockets; tells the descriptor and the inode's number of each."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     held = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
     for item in held:
         item.connect((address, number))
     with os.fdopen(out, "w") as told:
-        told.writelines(f"{item.fileno()} {cookie_of(item)}\n" for item in held)
+        told.writelines(f"{item.fileno()} {os.fstat(item.fileno()).st_ino}\n" for item in held)
     while not stop():
         time.sleep(0.01)
 
 
 def held_many(pod, address, number):
-    """The process, and its sockets' descriptors by their cookies. Of 3,900 sockets
+    """The process, and its sockets' descriptors by their inodes' numbers. Of 3,900 sockets
     some fifty find both their slots taken."""
     read, write = os.pipe()
     holder = pod.start(hold_many, write, 3900, address, number)
     os.close(write)
     with os.fdopen(read) as told:
-        return holder, {int(cookie): descriptor for descriptor, cookie in map(str.split, told)}
+        return holder, {int(inode): descriptor for descriptor, inode in map(str.split, told)}
 
 
 def serve_dns(node):
@@ -348,11 +343,11 @@ def test_explain_a_socket_whose_slots_others_have(node, client):
     serve_dns(node)
     node.agent()
     holder, descriptors = held_many(client.pod, ADDRESS, 53)
-    listed = {row["cookie"] for row in node.json("sockets")}
+    listed = {row["inode"] for row in node.json("sockets")}
     assert listed < set(descriptors)
-    for cookie, record in ((min(listed), "rd_sockets"), (min(set(descriptors) - listed), "rd_spill")):
-        item = explain(node, "--pid", holder.pid, "--fd", descriptors[cookie])["socket"]
-        assert (item["record"], item["cookie"]) == (record, cookie)
+    for inode, record in ((min(listed), "rd_sockets"), (min(set(descriptors) - listed), "rd_spill")):
+        item = explain(node, "--pid", holder.pid, "--fd", descriptors[inode])["socket"]
+        assert (item["record"], item["inode"]) == (record, inode)
         assert (item["verdict"], item["dialled"], item["backend"]) == (
             "redialled", f"{ADDRESS}:53", "10.244.0.99:5353")
         assert (item["namespace"], item["name"], item["peer"]) == ("default", "dns", f"{ADDRESS}:53")
