@@ -105,8 +105,8 @@ static struct check *find(struct rd_healthchecks *checks, const char *namespace,
 {
 	struct check probe = {0};
 
-	snprintf(probe.namespace, sizeof(probe.namespace), "%s", namespace);
-	snprintf(probe.name, sizeof(probe.name), "%s", name);
+	rd_text_copy(probe.namespace, sizeof(probe.namespace), namespace);
+	rd_text_copy(probe.name, sizeof(probe.name), name);
 	return RB_FIND(check_tree, &checks->checks, &probe);
 }
 
@@ -175,8 +175,8 @@ int rd_healthchecks_set(struct rd_healthchecks *checks, const char *namespace, c
 		if (!check)
 			return -ENOMEM;
 		check->checks = checks;
-		snprintf(check->namespace, sizeof(check->namespace), "%s", namespace);
-		snprintf(check->name, sizeof(check->name), "%s", name);
+		rd_text_copy(check->namespace, sizeof(check->namespace), namespace);
+		rd_text_copy(check->name, sizeof(check->name), name);
 		RB_INSERT(check_tree, &checks->checks, check);
 	}
 	if (check->port != port || *check->said.text) {

@@ -362,26 +362,35 @@ int rd_maps_adopt(const struct rd_maps *maps, struct rd_plan *plan)
 
 /* ---- writing -------------------------------------------------------------------------- */
 
-/* Write all names in one system call. */
-static int put_names(struct rd_maps *maps, const struct rd_ops *ops, uint64_t *writes)
+/* Many in one system call; all of them at once would touch memory that is new. */
+static int put_names(struct rd_maps *maps, const struct rd_plan *plan, const struct rd_ops *ops,
+		     uint64_t *writes)
 {
 	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	uint32_t n = (uint32_t)ops->n_names;
-	_rd_free_ __u32 *ids = calloc(n + 1, sizeof(*ids));
-	_rd_free_ struct rd_service *records = calloc(n + 1, sizeof(*records));
-	int r;
+	struct rd_service records[64];
+	__u32 ids[RD_ARRAY_SIZE(records)];
+	size_t i = 0;
 
-	if (!ids || !records)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		ids[i] = ops->names[i].id;
-		records[i] = ops->names[i].record;
+	while (i < ops->n_names) {
+		uint32_t n = 0;
+		int r;
+
+		for (; i < ops->n_names && n < RD_ARRAY_SIZE(records); i++) {
+			const struct rd_planned_port *port = rd_plan_port(plan, ops->names[i].id);
+
+			if (!port)
+				continue;
+			ids[n] = port->id;
+			records[n++] = port->record;
+		}
+		if (!n)
+			continue;
+		r = bpf_map_update_batch(maps->fd[RD_MAP_SERVICES], ids, records, &n, &opts);
+		*writes += n;
+		if (r)
+			return -errno;
 	}
-	if (!n)
-		return 0;
-	r = bpf_map_update_batch(maps->fd[RD_MAP_SERVICES], ids, records, &n, &opts);
-	*writes += n;
-	return r ? -errno : 0;
+	return 0;
 }
 
 /* Programs are reading: of a new frontend they find nothing before its word. */
@@ -470,7 +479,7 @@ int rd_maps_apply(struct rd_maps *maps, const struct rd_plan *plan, const struct
 		if (r)
 			return r;
 	}
-	r = put_names(maps, ops, ret_writes);
+	r = put_names(maps, plan, ops, ret_writes);
 	if (r)
 		return r;
 	/* The bits and slots before any word that points at them. */

@@ -135,8 +135,8 @@ int rd_name_set_add(struct rd_name_set *set, const char *namespace, const char *
 
 	if (!entry)
 		return -ENOMEM;
-	snprintf(entry->namespace, sizeof(entry->namespace), "%s", namespace);
-	snprintf(entry->name, sizeof(entry->name), "%s", name);
+	rd_text_copy(entry->namespace, sizeof(entry->namespace), namespace);
+	rd_text_copy(entry->name, sizeof(entry->name), name);
 	if (RB_INSERT(rd_name_set, set, entry))
 		free(entry);
 	return 0;

@@ -118,8 +118,8 @@ struct rd_planned *rd_plan_find(const struct rd_plan *plan, const char *namespac
 {
 	struct rd_planned key = {0};
 
-	snprintf(key.namespace, sizeof(key.namespace), "%s", namespace);
-	snprintf(key.name, sizeof(key.name), "%s", name);
+	rd_text_copy(key.namespace, sizeof(key.namespace), namespace);
+	rd_text_copy(key.name, sizeof(key.name), name);
 	return RB_FIND(rd_planned_tree, (struct rd_planned_tree *)&plan->services, &key);
 }
 
@@ -155,8 +155,8 @@ static struct rd_planned *new_planned(struct rd_plan *plan, const char *namespac
 
 	if (!service)
 		return NULL;
-	snprintf(service->namespace, sizeof(service->namespace), "%s", namespace);
-	snprintf(service->name, sizeof(service->name), "%s", name);
+	rd_text_copy(service->namespace, sizeof(service->namespace), namespace);
+	rd_text_copy(service->name, sizeof(service->name), name);
 	LIST_INIT(&service->frontends);
 	RB_INSERT(rd_planned_tree, &plan->services, service);
 	plan->n_services++;
@@ -798,9 +798,9 @@ static void fill_record(const struct rd_wanted *wanted, const struct rd_wanted_p
 		.protocol = port->protocol,
 		.type = (uint8_t)service->service.type,
 	};
-	snprintf(record->namespace, sizeof(record->namespace), "%s", service->namespace);
-	snprintf(record->name, sizeof(record->name), "%s", service->name);
-	snprintf(record->port_name, sizeof(record->port_name), "%s", port->name);
+	rd_text_copy(record->namespace, sizeof(record->namespace), service->namespace);
+	rd_text_copy(record->name, sizeof(record->name), service->name);
+	rd_text_copy(record->port_name, sizeof(record->port_name), port->name);
 	if (service->service.cluster_ip[0].family)
 		memcpy(record->cluster_ip4, service->service.cluster_ip[0].bytes, 4);
 	if (service->service.cluster_ip[1].family)
@@ -966,8 +966,8 @@ static int commit_ports(struct rd_plan *plan, const struct rd_planned *old,
 		if (!was || memcmp(&was->record, &port->record, sizeof(port->record))) {
 			if (rd_array_grow(&ops->names, ops->n_names, sizeof(*ops->names)))
 				return -ENOMEM;
-			ops->names[ops->n_names++] = (struct rd_op_name){
-				.id = port->id, .is_new = !was, .record = port->record};
+			ops->names[ops->n_names++] =
+				(struct rd_op_name){.id = port->id, .is_new = !was};
 		}
 		for (size_t n = 0; n < port->n_ranges; n++) {
 			if (has_range(was, &port->ranges[n]))
@@ -1056,7 +1056,7 @@ int rd_plan_service(struct rd_plan *plan, const struct rd_wanted *wanted, struct
 
 	for (size_t i = 0; i < wanted->n_ports; i++)
 		n_frontends += wanted->ports[i].n_frontends;
-	draft.ports = calloc(wanted->n_ports + 1, sizeof(*draft.ports));
+	draft.ports = calloc(wanted->n_ports ?: 1, sizeof(*draft.ports));
 	draft.frontends = calloc(n_frontends + 1, sizeof(*draft.frontends));
 	if (!draft.ports || !draft.frontends)
 		r = -ENOMEM;

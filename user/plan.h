@@ -82,9 +82,8 @@ RB_HEAD(rd_planned_tree, rd_planned);
 
 /* Entries of rd_services to write, frontends to write or delete. */
 struct rd_op_name {
-	uint32_t id;
-	bool is_new; /* the id: its counters begin at 0 */
-	struct rd_service record;
+	uint32_t id; /* of a Service port, which has the record; unless it is gone again */
+	bool is_new; /* its counters begin at 0 */
 };
 struct rd_op_node {
 	struct rd_nodeaddr address;

@@ -49,8 +49,8 @@ static struct waiting *find_waiting(struct rd_reconciler *reconciler, const char
 {
 	struct waiting probe = {0};
 
-	snprintf(probe.namespace, sizeof(probe.namespace), "%s", namespace);
-	snprintf(probe.name, sizeof(probe.name), "%s", name);
+	rd_text_copy(probe.namespace, sizeof(probe.namespace), namespace);
+	rd_text_copy(probe.name, sizeof(probe.name), name);
 	return RB_FIND(waiting_tree, &reconciler->waiting, &probe);
 }
 
@@ -70,8 +70,8 @@ static int wait_for_room(struct rd_reconciler *reconciler, const struct rd_objec
 		waiting = calloc(1, sizeof(*waiting));
 		if (!waiting)
 			return -ENOMEM;
-		snprintf(waiting->namespace, sizeof(waiting->namespace), "%s", service->namespace);
-		snprintf(waiting->name, sizeof(waiting->name), "%s", service->name);
+		rd_text_copy(waiting->namespace, sizeof(waiting->namespace), service->namespace);
+		rd_text_copy(waiting->name, sizeof(waiting->name), service->name);
 		RB_INSERT(waiting_tree, &reconciler->waiting, waiting);
 	}
 	if (strcmp(waiting->reason.text, reason->text))
@@ -114,6 +114,12 @@ static void say_empty(const struct rd_reconciler *reconciler, const struct rd_ob
 							   : "no Pod matches its selector"));
 }
 
+static const struct rd_planned *find_planned(const struct rd_reconciler *reconciler,
+					     const struct rd_object *service)
+{
+	return rd_plan_find(&reconciler->plan, service->namespace, service->name);
+}
+
 static bool has_backend(const struct rd_wanted *wanted, const struct rd_planned_port *port,
 			uint32_t family, const struct rd_slot *slot)
 {
@@ -138,11 +144,13 @@ static bool has_backend(const struct rd_wanted *wanted, const struct rd_planned_
  * in the maps and not in the other manifests may be written there: the Service
  * stays as it was found.
  */
-static bool is_doubtful(const struct rd_reconciler *reconciler, const struct rd_wanted *wanted,
-			const struct rd_planned *planned)
+static bool is_doubtful(const struct rd_reconciler *reconciler, const struct rd_wanted *wanted)
 {
+	const struct rd_planned *planned;
+
 	if (reconciler->swept || !reconciler->in_doubt)
 		return false;
+	planned = find_planned(reconciler, wanted->service);
 	for (size_t p = 0; planned && p < planned->n_ports; p++) {
 		const struct rd_planned_port *port = &planned->ports[p];
 
@@ -164,17 +172,20 @@ static int plan_wanted(struct rd_reconciler *reconciler, const struct rd_wanted 
 		       struct rd_error *reason)
 {
 	const struct rd_object *service = wanted->service;
-	const struct rd_planned *before =
-		rd_plan_find(&reconciler->plan, service->namespace, service->name);
-	bool was_empty = before && !rd_planned_slots(before);
+	bool is_news = false;
 	int r;
 
-	if (is_doubtful(reconciler, wanted, before))
+	if (is_doubtful(reconciler, wanted))
 		return 0;
 	if (!wanted->n_ports)
 		return rd_plan_remove(&reconciler->plan, service->namespace, service->name);
+	if (!count_backends(wanted)) {
+		const struct rd_planned *before = find_planned(reconciler, service);
+
+		is_news = !before || rd_planned_slots(before);
+	}
 	r = rd_plan_service(&reconciler->plan, wanted, reason);
-	if ((!r || r == -EEXIST) && !count_backends(wanted) && !was_empty)
+	if ((!r || r == -EEXIST) && is_news)
 		say_empty(reconciler, service);
 	return r;
 }

@@ -37,6 +37,14 @@ int rd_error_usage(struct rd_error *error, const char *format, ...)
 	return -EINVAL;
 }
 
+void rd_text_copy(char *to, size_t size, const char *text)
+{
+	size_t length = strnlen(text, size - 1);
+
+	memcpy(to, text, length);
+	to[length] = '\0';
+}
+
 int rd_array_grow(void *array, size_t count, size_t size)
 {
 	void *old, *grown;

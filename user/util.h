@@ -58,6 +58,10 @@ int rd_error_set(struct rd_error *error, int code, const char *format, ...)
 int rd_error_usage(struct rd_error *error, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Copy a text into an array of `size` bytes, with its NUL; a longer one is cut. (Names
+ * are copied for every look-up: with snprintf that was an eighth of a full sync.) */
+void rd_text_copy(char *to, size_t size, const char *text);
+
 /*
  * Make room for one more element in a growing array.
  *

@@ -224,13 +224,16 @@ void sim_apply(const struct rd_plan *plan, const struct rd_ops *ops)
 		}
 	}
 	for (size_t i = 0; i < ops->n_names; i++) {
-		const struct rd_op_name *op = &ops->names[i];
+		uint32_t id = ops->names[i].id;
+		const struct rd_planned_port *port = rd_plan_port(plan, id);
 
-		assert_true(op->id < sim.limits.max_ports);
-		if (sim.id_in_use[op->id])
-			assert_string_equal(sim.names[op->id].name, op->record.name);
-		sim.has_name[op->id] = true;
-		sim.names[op->id] = op->record;
+		assert_true(id < sim.limits.max_ports);
+		if (!port)
+			continue;
+		if (sim.id_in_use[id])
+			assert_string_equal(sim.names[id].name, port->record.name);
+		sim.has_name[id] = true;
+		sim.names[id] = port->record;
 	}
 	for (size_t i = 0; i < ops->n_puts; i++) {
 		assert_true(!ops->puts[i].value.word || sim.has_name[ops->puts[i].value.service]);

@@ -42,6 +42,20 @@ static bool is_open(int fd)
 	return fcntl(fd, F_GETFD) >= 0;
 }
 
+TEST(a_text_is_copied_whole_or_as_far_as_it_fits)
+{
+	char to[4] = "xxx";
+
+	rd_text_copy(to, sizeof(to), "ab");
+	assert_string_equal(to, "ab");
+	rd_text_copy(to, sizeof(to), "");
+	assert_string_equal(to, "");
+	rd_text_copy(to, sizeof(to), "abc");
+	assert_string_equal(to, "abc");
+	rd_text_copy(to, sizeof(to), "defg");
+	assert_string_equal(to, "def");
+}
+
 TEST(close_at_the_end_of_scope_closes_and_preserves_errno)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -164,6 +178,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(take_gives_the_value_and_leaves_null),
 		cmocka_unit_test(cleanup_at_the_end_of_scope_frees_what_was_not_taken),
+		cmocka_unit_test(a_text_is_copied_whole_or_as_far_as_it_fits),
 		cmocka_unit_test(close_at_the_end_of_scope_closes_and_preserves_errno),
 		cmocka_unit_test(close_of_no_descriptor_does_nothing),
 		cmocka_unit_test(fclose_at_the_end_of_scope_closes),
