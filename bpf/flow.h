@@ -21,12 +21,23 @@ static __always_inline struct rd_flows *rd_flows_get(struct bpf_sock_addr *ctx, 
 	return bpf_sk_storage_get(&rd_udp_flows, ctx->sk, 0, flags);
 }
 
-/* The flow last sent on, to be read, if that can be had at little cost; or NULL. */
-static __always_inline const struct rd_flow *rd_flow_last(struct bpf_sock_addr *ctx)
+/* The flow last sent on, if that can be had at little cost. Every load from the
+ * kernel's memory is checked, so there are few.
+ * @ret_flow: of the addresses what `form` uses; untouched when nothing is found */
+static __always_inline _Bool rd_flow_last(struct bpf_sock_addr *ctx, enum rd_form form,
+					  struct rd_flow *ret_flow)
 {
 	const struct rd_flows *flows = rd_storage_peek(ctx->sk, &rd_udp_flows);
+	const struct rd_flow *flow;
 
-	return flows ? &flows->flow[flows->last % RD_FLOWS] : NULL;
+	if (!flows)
+		return 0;
+	flow = &flows->flow[flows->last % RD_FLOWS];
+	ret_flow->epoch = flow->epoch;
+	rd_addr_load((__be32 *)ret_flow->dialled_addr, flow->dialled_addr, form);
+	rd_addr_load((__be32 *)ret_flow->backend_addr, flow->backend_addr, form);
+	ret_flow->rest = *(const volatile __u64 *)&flow->rest;
+	return 1;
 }
 
 static __always_inline _Bool rd_flow_is_to(const struct rd_flow *flow,

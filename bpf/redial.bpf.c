@@ -93,12 +93,12 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 {
 	const struct rd_filter *filter = rd_filter_get();
 	struct rd_peer dialled = rd_peer_load(ctx, form);
-	const struct rd_flow *last = rd_flow_last(ctx);
 	struct rd_choice choice = {};
 	struct rd_peer former = {};
 	struct rd_flows *flows;
 	struct rd_flow *flow;
 	struct rd_found found;
+	struct rd_flow last;
 	_Bool here, kept;
 	__u64 epoch;
 
@@ -106,7 +106,8 @@ static __always_inline int rd_send(struct bpf_sock_addr *ctx, enum rd_form form)
 		return RD_PROCEED;
 	/* Read before the look-up, so that a change during it is noticed later. */
 	epoch = *(const volatile __u64 *)&filter->epoch;
-	if (last && rd_flow_is_to(last, &dialled, form) && rd_send_on(ctx, form, last, epoch))
+	if (rd_flow_last(ctx, form, &last) && rd_flow_is_to(&last, &dialled, form) &&
+	    rd_send_on(ctx, form, &last, epoch))
 		return RD_PROCEED;
 	flows = rd_flows_get(ctx, 0);
 	flow = flows ? rd_flow_to(flows, &dialled, form) : NULL;
@@ -190,11 +191,11 @@ static __always_inline int rd_getpeername(struct bpf_sock_addr *ctx, enum rd_for
 static __always_inline int rd_receive(struct bpf_sock_addr *ctx, enum rd_form form)
 {
 	_Bool connected = ctx->sk->state == BPF_TCP_ESTABLISHED;
-	const struct rd_flow *last = connected ? NULL : rd_flow_last(ctx);
 	struct rd_peer peer = rd_peer_load(ctx, form);
+	struct rd_flow last;
 
-	if (last && rd_flow_is_from(last, &peer, form)) {
-		rd_show(ctx, form, last->dialled_addr, last->dialled_port);
+	if (!connected && rd_flow_last(ctx, form, &last) && rd_flow_is_from(&last, &peer, form)) {
+		rd_show(ctx, form, last.dialled_addr, last.dialled_port);
 		return RD_PROCEED;
 	}
 	rd_show_service(ctx, form, connected ? rd_socket_find(ctx->sk) : NULL, rd_flows_get(ctx, 0));

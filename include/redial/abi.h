@@ -263,11 +263,16 @@ struct rd_flow {
 	__u64 epoch; /* of rd_filter, when the backend was last found eligible; or RD_ASK_AGAIN */
 	__u8 dialled_addr[16];
 	__u8 backend_addr[16];
-	__u16 dialled_port;
-	__u16 backend_port;
-	__u8 family; /* RD_IPV4 or RD_IPV6; 0: unused */
-	__u8 pad1;
-	__u16 pad2;
+	union {
+		__u64 rest; /* in one word */
+		struct {
+			__u16 dialled_port;
+			__u16 backend_port;
+			__u8 family; /* RD_IPV4 or RD_IPV6; 0: unused */
+			__u8 pad1;
+			__u16 pad2;
+		};
+	};
 };
 
 /* rd_udp_flows: value. */
