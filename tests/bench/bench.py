@@ -497,19 +497,16 @@ class Redial:
     def _wait_in_sync(log):
         harness.wait_until(lambda: "in sync" in log.read_text(encoding="utf-8"), f"in {log}: redial is in sync", 60)
 
-    def _more(self):
-        """Others like it, with programs and maps at other places in memory."""
-        cgroups = [self.cgroup]
-        for i in range(1, INSTANCES):
-            name = f"{self.name}-{i}"
-            parent, child = self.bench.new_cgroup(name)
-            log = self.directory / f"log.{i}"
-            self._run(self.bench.bpffs_mount / name, parent, log)
-            self._wait_in_sync(log)
-            if self.watcher:
-                self._watch(self.bench.bpffs_mount / name)
-            cgroups.append(child)
-        return tuple(cgroups)
+    def start_another(self, number):
+        """One like it, with programs and maps at other places in memory. Returns its clients' cgroup."""
+        name = f"{self.name}-{number}"
+        parent, child = self.bench.new_cgroup(name)
+        log = self.directory / f"log.{number}"
+        self._run(self.bench.bpffs_mount / name, parent, log)
+        self._wait_in_sync(log)
+        if self.watcher:
+            self._watch(self.bench.bpffs_mount / name)
+        return child
 
     def stop(self):
         self.process.terminate()
@@ -582,7 +579,7 @@ class Redial:
             syncs.append(self._sync())
         for i in range(0 if self.is_udp else self.bench.mode.changes):
             changes.append(self._change((OTHER_FIRST, ENDPOINT_FIRST)[i % 2]))
-        path = Path(self.name, self.kind, self.size, self.bench.plain, self._more(), is_udp=self.is_udp)
+        path = Path(self.name, self.kind, self.size, self.bench.plain, (self.cgroup,), is_udp=self.is_udp)
         return path, syncs, changes
 
     def bpf(self):
@@ -664,7 +661,7 @@ class Bench:
     def __init__(self, mode, client, load, redial):
         self.mode, self.client, self.load, self.redial = mode, client, load, redial
         self.undo = contextlib.ExitStack()
-        self.paths, self.control, self.bpf, self.absent = [], [], {}, {}
+        self.paths, self.redials, self.control, self.bpf, self.absent = [], [], [], {}, {}
         with self.undo:
             self.directory = pathlib.Path(tempfile.mkdtemp(prefix="redial-bench-"))
             self.undo.callback(shutil.rmtree, self.directory)
@@ -704,6 +701,10 @@ class Bench:
                 self._add(Redial(self, largest, variant=variant))
         if any(work.is_udp_population for work in self.mode.works):
             self._add(Redial(self, largest, is_udp=True))
+        # In turn: programs that are loaded first may lie where TCP's are slower.
+        for number in range(1, INSTANCES):
+            for path, redial in self.redials:
+                path.cgroups += (redial.start_another(number),)
 
     def _add(self, what):
         say(f"  {what.kind}, {what.size} Services")
@@ -712,6 +713,7 @@ class Bench:
         if syncs:
             self.control.append({"kind": what.kind, "size": what.size, "syncs": syncs, "changes": changes})
         if isinstance(what, Redial):
+            self.redials.append((path, what))
             self.bpf[what.name] = what.bpf()
 
     def _conntrack(self, size):
