@@ -120,9 +120,9 @@ static __always_inline int rd_error_of(const void *sk)
 }
 
 /*
- * The dentry of the socket's file, or NULL: NFS's and other sockets of the kernel's own
- * have none. Those beneath a program's socket (MPTCP's first subflow, SMC's) have its
- * file, and so its record. Reads of what is no memory give 0.
+ * The dentry of the socket's file, or NULL: sockets of the kernel's own (NFS) have none.
+ * The one that MPTCP dials with has that of the program's socket above it. Reads of what
+ * is no memory give 0.
  */
 static __always_inline const struct dentry *rd_dentry_of(const void *sk)
 {

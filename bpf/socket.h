@@ -126,6 +126,7 @@ static __always_inline struct rd_socket *rd_socket_find(struct bpf_sock *sk)
 	return record && record->inode == inode ? record : rd_socket_spilled(sk);
 }
 
+/* Whatever is in the slot, if it is the dentry's, is forgotten. */
 static __always_inline void rd_socket_clear(const struct dentry *dentry, __u32 slot)
 {
 	struct rd_socket *record = rd_socket_own(dentry, slot);
