@@ -150,6 +150,23 @@ static void what_is_no_service_is_untouched(void **state)
 
 /* Pods' addresses are on loopback and a Service's is not: an untouched connect
  * to it finds no route in a namespace without one. */
+static void a_service_that_goes_before_it_was_written_leaves_no_name(void **state)
+{
+	static const struct service brief = {
+		.name = "brief", .address = "10.96.0.9:80", .backends = {"10.244.0.1:8080"}};
+	const struct rd_maps *maps = rd_datapath_maps(node.datapath);
+	struct rd_service named;
+
+	(void)state;
+	node_serve(&node, &forms[0].service);
+	assert_int_equal(node_plan(&node, &brief), 0);
+	node_remove(&node, brief.name);
+	for (uint32_t id = 0; id < maps->entries[RD_MAP_SERVICES]; id++)
+		if (rd_maps_service(maps, id, &named))
+			assert_string_equal(named.name, forms[0].service.name);
+	node_remove(&node, forms[0].service.name);
+}
+
 static void another_port_or_protocol_of_a_service_address_is_untouched(void **state)
 {
 	static const struct service web = {
@@ -438,6 +455,7 @@ int main(void)
 		cmocka_unit_test(every_form_reaches_its_backend_and_shows_the_service),
 		cmocka_unit_test(every_form_is_refused_without_endpoints),
 		cmocka_unit_test(what_is_no_service_is_untouched),
+		cmocka_unit_test(a_service_that_goes_before_it_was_written_leaves_no_name),
 		cmocka_unit_test(another_port_or_protocol_of_a_service_address_is_untouched),
 		cmocka_unit_test(tcp_and_udp_on_one_port_number_are_two_services),
 		cmocka_unit_test(a_nonblocking_connect_completes),
